@@ -1,0 +1,96 @@
+"""What a backend is: a module with two constants and four functions.
+
+Building (``prepare``) may import torch and take minutes; measuring (``session``) runs in a slim process of its own
+that imports only the backend's runtime and numpy. Nothing heavy may be imported at a backend module's top level:
+``probe`` and ``recipe`` are called by commands that must feel instant.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any, Protocol
+
+import msgspec
+
+from optibench.values import Artifact, Build, Executed, Job, Target
+
+if TYPE_CHECKING:
+    import numpy
+
+    from optibench.cache import Cache
+
+    Arrays = Mapping[str, numpy.ndarray]
+
+
+class Session(Protocol):
+    """An opened artifact, ready to answer."""
+
+    def call(self, inputs: Any) -> Any:
+        """One inference over what ``feed`` made; returns when the device has finished. This is what is timed."""
+        ...
+
+    def feed(self, inputs: Arrays) -> Any:
+        """Numpy inputs by name, made into what ``call`` takes: the copies that a server would make once."""
+        ...
+
+    def arrays(self, outputs: Any) -> dict[str, numpy.ndarray]:
+        """What ``call`` returned, as float32 or integer numpy arrays by name."""
+        ...
+
+    def executed(self) -> Executed:
+        """What the runtime really runs. Asked after the first call, since some runtimes decide only then."""
+        ...
+
+
+class Backend(Protocol):
+    """The contract of a backend module; tests/contract holds every backend to it."""
+
+    FORMAT: str
+    """Name of the artifact's format: onnx, openvino, transformers, ..."""
+    PRECISIONS: tuple[str, ...]
+    """The precisions that it can build and run."""
+    EXTRA: str
+    """The extra of optibench that installs what it needs ("" if the base does)."""
+
+    def probe(self, target: Target) -> str | None:
+        """Why it cannot run on ``target`` here, and what to do about it; None if it can. Imports nothing heavy."""
+        ...
+
+    def recipe(self, build: Build) -> dict[str, Any] | None:
+        """All that decides the artifact's content, as plain JSON: its key in the cache. None: nothing is built."""
+        ...
+
+    def prepare(self, build: Build, cache: Cache) -> Artifact:
+        """Builds the artifact, or takes it from the cache. Raises Unsupported (skipped) or CaseFailed (failed)."""
+        ...
+
+    def session(self, artifact: Artifact, job: Job) -> AbstractContextManager[Session]:
+        """Opens the artifact. What the user would set for a deployment (threads, precision hints) is set here."""
+        ...
+
+
+def missing(module: str, extra: str) -> str | None:
+    """Why ``module`` cannot be imported, with the pip line that mends it; None if it is installed."""
+    try:
+        found = importlib.util.find_spec(module) is not None
+    except (ImportError, ValueError):
+        found = False
+    return None if found else f"{module} is not installed: pip install 'optibench[{extra}]'"
+
+
+def main_precision(operations: Mapping[str, int]) -> str:
+    """The precision that most compute-heavy operations run in ("none" if there are no such operations).
+
+    A quantized build counts as quantized if any large operation is: what stayed in floating point is in the counts.
+    """
+    if not operations:
+        return "none"
+    integer = [name for name in operations if name.startswith("int")]
+    return max(integer or list(operations), key=lambda name: operations[name])
+
+
+def to_json(value: Any) -> Any:
+    """A value as plain JSON types, for recipes and manifests."""
+    return msgspec.to_builtins(value)

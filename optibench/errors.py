@@ -1,0 +1,52 @@
+"""The errors that a user meets: what was wrong, what was expected, what to do.
+
+Library code raises these; only ``cli.py`` prints them and exits with their ``exit_code``.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class OptibenchError(Exception):
+    """Wrong use or bad input. The message is complete sentences that a person can act on."""
+
+    exit_code = 2
+
+
+class NothingMeasured(OptibenchError):
+    """Every case was skipped or failed, so there is no result to show."""
+
+    exit_code = 3
+
+
+class Unsupported(OptibenchError):
+    """A case that cannot run here, for a reason that is no fault: it is reported as skipped."""
+
+
+class CaseFailed(OptibenchError):
+    """A case that should have run and did not: it is reported as failed, the other cases go on."""
+
+
+def unknown_name(kind: str, name: str, known: Iterable[str], hint: str = "") -> OptibenchError:
+    """The error for a name that is not among ``known``: the nearest ones first, then all of them."""
+    names = sorted(known)
+    near = difflib.get_close_matches(name.lower(), [n.lower() for n in names], n=3, cutoff=0.5)
+    nearest = [n for n in names if n.lower() in near]
+    parts = [f"Unknown {kind} {name!r}."]
+    if nearest:
+        parts.append(f"Did you mean {' or '.join(nearest)}?")
+    parts.append(f"Known: {', '.join(names) or 'none'}.")
+    if hint:
+        parts.append(hint)
+    return OptibenchError(" ".join(parts))
+
+
+def first_line(error: BaseException | str, limit: int = 300) -> str:
+    """The first meaningful line of an error, short enough for a table; the log has the rest."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    text = lines[0] if lines else ""
+    if isinstance(error, BaseException) and not isinstance(error, OptibenchError):
+        text = f"{type(error).__name__}: {text}" if text else type(error).__name__
+    return text if len(text) <= limit else text[: limit - 1] + "…"

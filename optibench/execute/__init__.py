@@ -1,0 +1,1 @@
+"""Where a round's workers live: a process each (the default)."""

@@ -1,0 +1,1 @@
+"""Records and comparisons in, text out: one file a format."""

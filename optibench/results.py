@@ -1,0 +1,147 @@
+"""comparison.json as values: what others script against. Its JSON Schema is made from these types.
+
+Every number here is computed from records by compare.py; None stands where there is nothing honest to say.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from optibench.values import DataRef, Executed, Host, ModelRef, Parity, Status, Value
+
+COMPARISON_SCHEMA = 1
+
+Verdict = Literal["faster", "slower", "same", "unknown", "reference"]
+
+
+class Interval(Value):
+    """An estimate with its 95% interval."""
+
+    low: float
+    mid: float
+    high: float
+
+
+class Latency(Value):
+    """Quantiles over undisturbed calls; None where there are too few samples for it to mean anything."""
+
+    p50: float | None
+    p90: float | None
+    p99: float | None
+
+
+class BurstCount(Value):
+    """How many bursts were compared, and how many were left out because something else used the cores."""
+
+    kept: int
+    disturbed: int
+
+
+class BuildSeconds(Value):
+    """Seconds of each phase of building; ``cached``: the artifact was there already."""
+
+    export: float
+    quantize: float
+    compile: float
+    cached: bool
+
+
+class ScoreResult(Value):
+    """A metric's value, the reference's, and the change (value - reference) with its paired 95% interval."""
+
+    metric: str
+    value: float
+    reference: float
+    count: int
+    change: Interval
+
+
+class CaseResult(Value):
+    """One case at one shape."""
+
+    case: str
+    target: str
+    backend: str
+    precision: str
+    batch: int
+    length: int
+    status: Status
+    reason: str | None = None
+    latency_seconds: Latency | None = None
+    samples: int = 0
+    rounds: int = 0
+    bursts: BurstCount = BurstCount(kept=0, disturbed=0)
+    speedup: Interval | None = None
+    verdict: Verdict = "unknown"
+    throughput_per_second: float | None = None
+    cold_start_seconds: float | None = None
+    load_seconds: float | None = None
+    first_call_seconds: float | None = None
+    build_seconds: BuildSeconds | None = None
+    peak_memory_bytes: int | None = None
+    artifact_bytes: int | None = None
+    artifact_sha256: str | None = None
+    executed: Executed | None = None
+    scores: tuple[ScoreResult, ...] = ()
+    parity: Parity | None = None
+    within_floor: bool | None = None
+    notes: tuple[str, ...] = ()
+    """Why it is slower than its fp32 sibling, what its build had to do differently, and the like."""
+
+
+class WorkloadResult(Value):
+    """What all cases were asked to do."""
+
+    batches: tuple[int, ...]
+    lengths: tuple[int, ...]
+    dataset: DataRef | None
+    calibration: DataRef | None
+    seed: int
+    rounds: int
+    tier: Literal["official", "quick"]
+    accuracy_floor: float
+
+
+class Noise(Value):
+    """The A/A check: the reference against its own twin. ``floor`` is the half width of that interval as a ratio:
+    differences below it cannot be told apart here. None where there was no twin to compare."""
+
+    aa_ratio: Interval | None
+    floor: float | None
+    settled: bool
+    disturbed_share: float
+
+
+class Recommended(Value):
+    """The fastest case that keeps the accuracy."""
+
+    case: str
+    sentence: str
+
+
+class Comparison(Value):
+    """A whole run, as comparison.json holds it."""
+
+    schema: int = COMPARISON_SCHEMA
+    optibench_version: str
+    created: str
+    command: str
+    model: ModelRef
+    workload: WorkloadResult
+    host: Host
+    noise: Noise
+    warnings: tuple[str, ...]
+    recommended: Recommended | None
+    recommended_reason: str | None = None
+    """Why nothing is recommended."""
+    reference: str | None = None
+    """Name of the reference case."""
+    cases: tuple[CaseResult, ...]
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON Schema of comparison.json (draft 2020-12)."""
+    import msgspec
+
+    schema = msgspec.json.schema(Comparison)
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "optibench comparison", **schema}

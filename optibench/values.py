@@ -1,0 +1,300 @@
+"""The values that flow through the pipe: frozen, keyword-only, strict JSON in and out.
+
+    request -> Plan(Job...) -> Model -> Artifact -> rounds of turns -> Measurement + Score -> Record -> Comparison
+
+A *case* is one model x target x backend x precision; its workload is a list of shapes (batch x length) that one
+process runs. A *job* is a case in one round; one job is one fresh process and makes one *record*. Whatever can be
+computed from records (statistics, verdicts) is not stored in them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any, Literal
+
+import msgspec
+
+RECORD_SCHEMA = 1
+
+PRECISIONS = (
+    "fp32",
+    "tf32",
+    "bf16",
+    "fp16",
+    "int8",
+    "int8-dynamic",
+    "int8-weights",
+    "int4-weights",
+    "fp8",
+)
+"""Every precision name. ``int8``: weights and activations, calibrated; ``int8-dynamic``: weights int8, activations
+quantized while running; ``int8-weights`` and ``int4-weights``: weights only, computed in floating point."""
+
+Status = Literal["ok", "skipped", "failed"]
+Source = Literal["hub", "local", "package", "onnx", "openvino"]
+
+
+class Value(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Base of every value: immutable, named arguments only, equal by content."""
+
+
+def digest_of(value: Any) -> str:
+    """The sha256 (hex) of a value's canonical JSON: the same content gives the same digest in any process."""
+    return hashlib.sha256(msgspec.json.encode(value, order="deterministic")).hexdigest()
+
+
+class ModelRef(Value):
+    """Which model: an id, the exact revision (Hub commit, or ``sha256:...`` of its files), its task and where from."""
+
+    id: str
+    revision: str
+    task: str
+    source: Source
+    weights_sha256: str
+
+
+class Model(Value):
+    """A model whose files are at hand.
+
+    ``path`` is a directory in Hugging Face format, or the .onnx or .xml file of a model given as a graph.
+    ``config`` is its config.json; ``labels`` are in the order of the logits; ``max_length`` is the largest number of
+    positions (None: no limit known); ``pooling`` says how token vectors become one (mean, cls or max).
+    """
+
+    ref: ModelRef
+    path: str
+    config: dict[str, Any] = {}
+    labels: tuple[str, ...] = ()
+    max_length: int | None = None
+    pooling: str = "mean"
+    trust_remote_code: bool = False
+    allow_pickle: bool = False
+
+    @property
+    def is_graph(self) -> bool:
+        """Whether the user gave a finished graph (.onnx, .xml), which is its own reference."""
+        return self.ref.source in ("onnx", "openvino")
+
+
+class Target(Value):
+    """One hardware target, as its TOML file says it; ``match`` is what the machine must have."""
+
+    name: str
+    description: str
+    device: Literal["cpu", "cuda", "intel-gpu", "intel-npu"]
+    backends: dict[str, tuple[str, ...]]
+    """Backend name to the precisions it is tried in by default here, in the order of the report."""
+    precisions: tuple[str, ...]
+    match: dict[str, Any] = {}
+    env: dict[str, str] = {}
+    options: dict[str, dict[str, Any]] = {}
+
+
+class Shape(Value, order=True):
+    """One input shape: rows, and tokens a row (0 where the model's inputs have no length)."""
+
+    batch: int
+    length: int
+
+    @property
+    def name(self) -> str:
+        return f"{self.batch}x{self.length}" if self.length else f"{self.batch}"
+
+
+class Workload(Value):
+    """What every case is asked to do, and how long it is measured."""
+
+    shapes: tuple[Shape, ...]
+    dataset: str | None = None
+    columns: dict[str, str] = {}
+    calibration: str | None = None
+    limit: int | None = None
+    seed: int = 0
+    rounds: int = 5
+    max_rounds: int = 20
+    blocks: int = 25
+    burst_seconds: float = 0.06
+    budget_seconds: float = 240.0
+    accuracy_floor: float = 0.99
+    tier: Literal["official", "quick"] = "official"
+
+
+class Case(Value):
+    """One build of the model on one target. ``copy`` 1 is the reference's twin for the A/A check."""
+
+    target: str
+    backend: str
+    precision: str
+    copy: int = 0
+
+    @property
+    def name(self) -> str:
+        return f"{self.target}/{self.backend}/{self.precision}" + ("#2" if self.copy else "")
+
+
+class Build(Value):
+    """What a backend needs to know to make an artifact; ``inputs`` is the folder that inputs.py wrote."""
+
+    model: Model
+    target: Target
+    backend: str
+    precision: str
+    inputs: str
+    calibration_sha256: str
+
+
+class BuildTimes(Value):
+    """Seconds that each phase of building took; ``cached`` when nothing had to be done in this run."""
+
+    export: float = 0.0
+    quantize: float = 0.0
+    compile: float = 0.0
+    cached: bool = False
+
+
+class Artifact(Value):
+    """A finished build: a file or folder that a backend opens. ``parent_sha256`` is what it was made from."""
+
+    format: str
+    path: str
+    sha256: str
+    bytes: int
+    parent_sha256: str | None = None
+    recipe: dict[str, Any] = {}
+    tools: dict[str, str] = {}
+    build_seconds: BuildTimes = BuildTimes()
+    notes: tuple[str, ...] = ()
+
+
+class Job(Value):
+    """A case in one round: all that its worker process is told."""
+
+    case: Case
+    model: Model
+    target: Target
+    round: int
+    artifact: Artifact
+    inputs: str
+    shapes: tuple[Shape, ...]
+    threads: int
+    seed: int = 0
+    trust_remote_code: bool = False
+
+
+class Burst(Value):
+    """A few calls in a row: wall time of each, the process's CPU time and involuntary switches over all of them, and
+    what it burnt while it waited for its turn (``idle_cpu_ns`` of ``idle_wall_ns``)."""
+
+    block: int
+    wall_ns: tuple[int, ...]
+    cpu_ns: int
+    switches: int
+    idle_cpu_ns: int = 0
+    idle_wall_ns: int = 0
+
+
+class Series(Value):
+    """One process's bursts at one shape. ``peak_bytes`` is the process's peak resident memory after warming up this
+    shape and all smaller ones."""
+
+    shape: Shape
+    first_call_seconds: float
+    warmup_calls: int
+    settled: bool
+    peak_bytes: int
+    bursts: tuple[Burst, ...] = ()
+
+
+class Executed(Value):
+    """What the runtime really did, asked of the runtime: not what it was told to do.
+
+    ``precision`` is that of the multiplications; ``operations`` counts the compute-heavy operations by precision;
+    ``fallback_nodes`` are nodes that another device runs than the one asked for.
+    """
+
+    provider: str
+    precision: str
+    threads: int
+    fallback_nodes: int = 0
+    operations: dict[str, int] = {}
+    detail: dict[str, Any] = {}
+
+
+class Measurement(Value):
+    """What one process showed. ``alone``: nothing else was starting, so load and cold start are comparable."""
+
+    load_seconds: float
+    cold_start_seconds: float
+    alone: bool
+    executed: Executed
+    series: tuple[Series, ...]
+
+
+class Score(Value):
+    """One metric on labelled data. ``predictions`` and ``labels`` hold one number an example, for paired tests."""
+
+    metric: str
+    value: float
+    count: int
+    predictions: tuple[float, ...] = ()
+    labels: tuple[float, ...] = ()
+
+
+class Parity(Value):
+    """How near the outputs are to the reference's, over the same inputs (None: not defined for this task)."""
+
+    cosine: float
+    cosine_min: float
+    max_abs_difference: float
+    top1_agreement: float | None = None
+    count: int = 0
+
+
+class DataRef(Value):
+    """A set of examples: its name, the sha256 of the rows as used, and how many."""
+
+    id: str
+    sha256: str
+    count: int
+
+
+class Host(Value):
+    """The machine, as far as it bears on a measurement."""
+
+    cpu_model: str
+    isa: tuple[str, ...]
+    cores: int
+    affinity: tuple[int, ...]
+    cgroup_limits: dict[str, Any]
+    governor: str | None
+    memory_bytes: int
+    gpus: tuple[str, ...]
+    os: str
+    python: str
+    packages: dict[str, str]
+
+
+class Record(Value):
+    """What one job showed: a line of records.jsonl. Raw samples, no statistics."""
+
+    schema: int = RECORD_SCHEMA
+    case: Case
+    model: ModelRef
+    workload: Workload
+    round: int
+    threads: int
+    status: Status
+    reason: str | None = None
+    host: Host
+    artifact: Artifact | None = None
+    measurement: Measurement | None = None
+    scores: tuple[Score, ...] = ()
+    parity: Parity | None = None
+    answers_sha256: str | None = None
+    dataset: DataRef | None = None
+    calibration: DataRef | None = None
+    created: str = ""
+
+    @property
+    def case_digest(self) -> str:
+        return digest_of((self.case, self.model, self.workload.shapes))
