@@ -1,5 +1,25 @@
-"""optibench: which build of this model should I ship on this hardware?"""
+"""optibench: which build of this model should I ship on this hardware?
+
+import optibench
+result = optibench.compare("minilm", targets=["cpu"])
+print(result.best())
+"""
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from optibench.api import Result, compare, load
+
 __version__ = "0.1.0"
+__all__ = ["Result", "compare", "load"]
+
+
+def __getattr__(name: str) -> Any:
+    """The public names, imported when they are used: the command line and the workers start without them."""
+    if name in __all__:
+        from optibench import api
+
+        return getattr(api, name)
+    raise AttributeError(f"module 'optibench' has no attribute {name!r}")

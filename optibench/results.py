@@ -14,7 +14,7 @@ COMPARISON_SCHEMA = 1
 Verdict = Literal["faster", "slower", "same", "unknown", "reference"]
 
 
-class Interval(Value):
+class Interval(Value, frozen=True, kw_only=True):
     """An estimate with its 95% interval."""
 
     low: float
@@ -22,7 +22,7 @@ class Interval(Value):
     high: float
 
 
-class Latency(Value):
+class Latency(Value, frozen=True, kw_only=True):
     """Quantiles over undisturbed calls; None where there are too few samples for it to mean anything."""
 
     p50: float | None
@@ -30,14 +30,14 @@ class Latency(Value):
     p99: float | None
 
 
-class BurstCount(Value):
+class BurstCount(Value, frozen=True, kw_only=True):
     """How many bursts were compared, and how many were left out because something else used the cores."""
 
     kept: int
     disturbed: int
 
 
-class BuildSeconds(Value):
+class BuildSeconds(Value, frozen=True, kw_only=True):
     """Seconds of each phase of building; ``cached``: the artifact was there already."""
 
     export: float
@@ -46,7 +46,7 @@ class BuildSeconds(Value):
     cached: bool
 
 
-class ScoreResult(Value):
+class ScoreResult(Value, frozen=True, kw_only=True):
     """A metric's value, the reference's, and the change (value - reference) with its paired 95% interval."""
 
     metric: str
@@ -56,7 +56,7 @@ class ScoreResult(Value):
     change: Interval
 
 
-class CaseResult(Value):
+class CaseResult(Value, frozen=True, kw_only=True):
     """One case at one shape."""
 
     case: str
@@ -89,7 +89,7 @@ class CaseResult(Value):
     """Why it is slower than its fp32 sibling, what its build had to do differently, and the like."""
 
 
-class WorkloadResult(Value):
+class WorkloadResult(Value, frozen=True, kw_only=True):
     """What all cases were asked to do."""
 
     batches: tuple[int, ...]
@@ -102,9 +102,10 @@ class WorkloadResult(Value):
     accuracy_floor: float
 
 
-class Noise(Value):
+class Noise(Value, frozen=True, kw_only=True):
     """The A/A check: the reference against its own twin. ``floor`` is the half width of that interval as a ratio:
-    differences below it cannot be told apart here. None where there was no twin to compare."""
+    differences below it cannot be told apart here. None where there was no twin to compare. ``settled``: every
+    warm-up reached a standing median."""
 
     aa_ratio: Interval | None
     floor: float | None
@@ -112,14 +113,14 @@ class Noise(Value):
     disturbed_share: float
 
 
-class Recommended(Value):
+class Recommended(Value, frozen=True, kw_only=True):
     """The fastest case that keeps the accuracy."""
 
     case: str
     sentence: str
 
 
-class Comparison(Value):
+class Comparison(Value, frozen=True, kw_only=True):
     """A whole run, as comparison.json holds it."""
 
     schema: int = COMPARISON_SCHEMA

@@ -35,7 +35,7 @@ Source = Literal["hub", "local", "package", "onnx", "openvino"]
 
 
 class Value(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Base of every value: immutable, named arguments only, equal by content."""
+    """Base of every value: immutable, equal by content, unknown fields refused (``kw_only`` is said anew by each)."""
 
 
 def digest_of(value: Any) -> str:
@@ -43,7 +43,7 @@ def digest_of(value: Any) -> str:
     return hashlib.sha256(msgspec.json.encode(value, order="deterministic")).hexdigest()
 
 
-class ModelRef(Value):
+class ModelRef(Value, frozen=True, kw_only=True):
     """Which model: an id, the exact revision (Hub commit, or ``sha256:...`` of its files), its task and where from."""
 
     id: str
@@ -53,7 +53,7 @@ class ModelRef(Value):
     weights_sha256: str
 
 
-class Model(Value):
+class Model(Value, frozen=True, kw_only=True):
     """A model whose files are at hand.
 
     ``path`` is a directory in Hugging Face format, or the .onnx or .xml file of a model given as a graph.
@@ -76,7 +76,7 @@ class Model(Value):
         return self.ref.source in ("onnx", "openvino")
 
 
-class Target(Value):
+class Target(Value, frozen=True, kw_only=True):
     """One hardware target, as its TOML file says it; ``match`` is what the machine must have."""
 
     name: str
@@ -90,7 +90,7 @@ class Target(Value):
     options: dict[str, dict[str, Any]] = {}
 
 
-class Shape(Value, order=True):
+class Shape(Value, frozen=True, kw_only=True, order=True):
     """One input shape: rows, and tokens a row (0 where the model's inputs have no length)."""
 
     batch: int
@@ -101,7 +101,7 @@ class Shape(Value, order=True):
         return f"{self.batch}x{self.length}" if self.length else f"{self.batch}"
 
 
-class Workload(Value):
+class Workload(Value, frozen=True, kw_only=True):
     """What every case is asked to do, and how long it is measured."""
 
     shapes: tuple[Shape, ...]
@@ -114,12 +114,12 @@ class Workload(Value):
     max_rounds: int = 20
     blocks: int = 25
     burst_seconds: float = 0.06
-    budget_seconds: float = 240.0
+    budget_seconds: float = 300.0
     accuracy_floor: float = 0.99
     tier: Literal["official", "quick"] = "official"
 
 
-class Case(Value):
+class Case(Value, frozen=True, kw_only=True):
     """One build of the model on one target. ``copy`` 1 is the reference's twin for the A/A check."""
 
     target: str
@@ -132,7 +132,7 @@ class Case(Value):
         return f"{self.target}/{self.backend}/{self.precision}" + ("#2" if self.copy else "")
 
 
-class Build(Value):
+class Build(Value, frozen=True, kw_only=True):
     """What a backend needs to know to make an artifact; ``inputs`` is the folder that inputs.py wrote."""
 
     model: Model
@@ -143,7 +143,7 @@ class Build(Value):
     calibration_sha256: str
 
 
-class BuildTimes(Value):
+class BuildTimes(Value, frozen=True, kw_only=True):
     """Seconds that each phase of building took; ``cached`` when nothing had to be done in this run."""
 
     export: float = 0.0
@@ -152,7 +152,7 @@ class BuildTimes(Value):
     cached: bool = False
 
 
-class Artifact(Value):
+class Artifact(Value, frozen=True, kw_only=True):
     """A finished build: a file or folder that a backend opens. ``parent_sha256`` is what it was made from."""
 
     format: str
@@ -166,7 +166,7 @@ class Artifact(Value):
     notes: tuple[str, ...] = ()
 
 
-class Job(Value):
+class Job(Value, frozen=True, kw_only=True):
     """A case in one round: all that its worker process is told."""
 
     case: Case
@@ -181,7 +181,7 @@ class Job(Value):
     trust_remote_code: bool = False
 
 
-class Burst(Value):
+class Burst(Value, frozen=True, kw_only=True):
     """A few calls in a row: wall time of each, the process's CPU time and involuntary switches over all of them, and
     what it burnt while it waited for its turn (``idle_cpu_ns`` of ``idle_wall_ns``)."""
 
@@ -193,7 +193,7 @@ class Burst(Value):
     idle_wall_ns: int = 0
 
 
-class Series(Value):
+class Series(Value, frozen=True, kw_only=True):
     """One process's bursts at one shape. ``peak_bytes`` is the process's peak resident memory after warming up this
     shape and all smaller ones."""
 
@@ -205,7 +205,7 @@ class Series(Value):
     bursts: tuple[Burst, ...] = ()
 
 
-class Executed(Value):
+class Executed(Value, frozen=True, kw_only=True):
     """What the runtime really did, asked of the runtime: not what it was told to do.
 
     ``precision`` is that of the multiplications; ``operations`` counts the compute-heavy operations by precision;
@@ -220,17 +220,18 @@ class Executed(Value):
     detail: dict[str, Any] = {}
 
 
-class Measurement(Value):
+class Measurement(Value, frozen=True, kw_only=True):
     """What one process showed. ``alone``: nothing else was starting, so load and cold start are comparable."""
 
     load_seconds: float
     cold_start_seconds: float
     alone: bool
-    executed: Executed
     series: tuple[Series, ...]
+    executed: Executed | None = None
+    """Asked once a case, in the round that also judges its accuracy."""
 
 
-class Score(Value):
+class Score(Value, frozen=True, kw_only=True):
     """One metric on labelled data. ``predictions`` and ``labels`` hold one number an example, for paired tests."""
 
     metric: str
@@ -240,7 +241,7 @@ class Score(Value):
     labels: tuple[float, ...] = ()
 
 
-class Parity(Value):
+class Parity(Value, frozen=True, kw_only=True):
     """How near the outputs are to the reference's, over the same inputs (None: not defined for this task)."""
 
     cosine: float
@@ -250,7 +251,7 @@ class Parity(Value):
     count: int = 0
 
 
-class DataRef(Value):
+class DataRef(Value, frozen=True, kw_only=True):
     """A set of examples: its name, the sha256 of the rows as used, and how many."""
 
     id: str
@@ -258,7 +259,7 @@ class DataRef(Value):
     count: int
 
 
-class Host(Value):
+class Host(Value, frozen=True, kw_only=True):
     """The machine, as far as it bears on a measurement."""
 
     cpu_model: str
@@ -274,7 +275,7 @@ class Host(Value):
     packages: dict[str, str]
 
 
-class Record(Value):
+class Record(Value, frozen=True, kw_only=True):
     """What one job showed: a line of records.jsonl. Raw samples, no statistics."""
 
     schema: int = RECORD_SCHEMA
@@ -282,6 +283,8 @@ class Record(Value):
     model: ModelRef
     workload: Workload
     round: int
+    group: int = 0
+    """Cases that lived together: where memory is short a round has several groups, each with its own reference."""
     threads: int
     status: Status
     reason: str | None = None

@@ -1,0 +1,230 @@
+"""The machine, as far as it bears on a measurement: read from /proc and /sys, nothing imported that is not tiny.
+
+What reads files is apart from what understands them, so that tests can give the text of other machines.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import math
+import os
+import platform
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from optibench.values import Host
+
+ISA = (
+    *("sse4_2", "avx2", "fma", "f16c", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "avx512_fp16"),
+    *("amx_tile", "amx_bf16", "amx_int8", "asimd", "asimddp", "i8mm", "bf16", "sve", "sve2"),
+)
+"""Instruction sets that decide how fast a model runs, as /proc/cpuinfo names them."""
+PACKAGES = (
+    *("optibench", "torch", "transformers", "huggingface_hub", "tokenizers", "numpy"),
+    *("onnx", "onnxruntime", "onnxscript", "openvino", "nncf", "datasets"),
+)
+ARM_MAKERS = {"0x41": "ARM", "0xc0": "Ampere", "0x61": "Apple", "0x4e": "NVIDIA"}
+BUSY_SHARE = 0.25
+
+
+def describe() -> Host:
+    """This machine."""
+    model, isa = cpu_from_text(_read("/proc/cpuinfo"))
+    memory = memory_from_text(_read("/proc/meminfo"))
+    return Host(
+        cpu_model=model or platform.processor() or platform.machine(),
+        isa=isa,
+        cores=os.cpu_count() or 1,
+        affinity=_affinity(),
+        cgroup_limits=cgroup_limits(),
+        governor=_read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor").strip() or None,
+        memory_bytes=memory.get("MemTotal", 0),
+        gpus=tuple(accelerators()),
+        os=_system(),
+        python=platform.python_version(),
+        packages=package_versions(PACKAGES),
+    )
+
+
+def package_versions(names: Iterable[str]) -> dict[str, str]:
+    """Versions of those distributions that are installed."""
+    found = {}
+    for name in names:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def usable_cores() -> int:
+    """Cores that this process may use: its affinity, cut by the cgroup's quota; at least 1."""
+    quota = cgroup_limits().get("cpus")
+    cores = len(_affinity())
+    return max(1, min(cores, math.floor(quota)) if quota else cores)
+
+
+def free_bytes() -> int:
+    """Memory that may be taken now without swapping, within the cgroup's limit."""
+    available = memory_from_text(_read("/proc/meminfo")).get("MemAvailable", 4 << 30)
+    limit = cgroup_limits().get("memory_bytes")
+    return min(available, int(limit)) if limit else available
+
+
+def warnings(host: Host) -> tuple[str, ...]:
+    """What is unsuitable about the machine before a run: each says what it costs, or what to do."""
+    found = []
+    if host.governor not in (None, "performance"):
+        found.append(
+            f"The CPU governor is {host.governor}: clocks follow the load, and latencies vary. "
+            "Set it with: cpupower frequency-set -g performance"
+        )
+    quota = host.cgroup_limits.get("cpus")
+    if quota and quota < len(host.affinity):
+        found.append(
+            f"A cgroup quota of {quota:g} CPUs lies below the {len(host.affinity)} cores: threads are stopped once it "
+            "is used up. Pin the container to whole cores instead."
+        )
+    load = _load()
+    if load > BUSY_SHARE * host.cores:
+        found.append(f"The load was {load:.1f} on {host.cores} cores before the run: something else uses the machine.")
+    return tuple(found)
+
+
+def cpu_vendor() -> str:
+    """GenuineIntel, AuthenticAMD, ARM, ...; "" if it is not known."""
+    return vendor_from_text(_read("/proc/cpuinfo"))
+
+
+def architecture() -> str:
+    """x86_64, aarch64, ..."""
+    machine = platform.machine().lower()
+    return {"amd64": "x86_64", "arm64": "aarch64"}.get(machine, machine)
+
+
+# From text
+
+
+def cpu_from_text(cpuinfo: str) -> tuple[str, tuple[str, ...]]:
+    """The processor's name and those of its instruction sets that matter."""
+    fields = _fields(cpuinfo)
+    flags = set((fields.get("flags") or fields.get("Features") or "").split())
+    name = fields.get("model name") or ""
+    if not name and "CPU implementer" in fields:
+        maker = ARM_MAKERS.get(fields["CPU implementer"], fields["CPU implementer"])
+        name = f"{maker} part {fields.get('CPU part', 'unknown')}"
+    return name, tuple(flag for flag in ISA if flag in flags)
+
+
+def vendor_from_text(cpuinfo: str) -> str:
+    """The processor's maker."""
+    fields = _fields(cpuinfo)
+    return fields.get("vendor_id") or ARM_MAKERS.get(fields.get("CPU implementer", ""), "")
+
+
+def _fields(cpuinfo: str) -> dict[str, str]:
+    """The first processor's lines; all are alike in what is read here."""
+    found: dict[str, str] = {}
+    for line in cpuinfo.splitlines():
+        key, _, value = line.partition(":")
+        found.setdefault(key.strip(), value.strip())
+    return found
+
+
+def memory_from_text(meminfo: str) -> dict[str, int]:
+    """/proc/meminfo in bytes."""
+    found = {}
+    for line in meminfo.splitlines():
+        name, _, rest = line.partition(":")
+        words = rest.split()
+        if words and words[0].isdigit():
+            found[name] = int(words[0]) * 1024
+    return found
+
+
+def cgroup_limits(root: Path = Path("/sys/fs/cgroup"), own: str | None = None) -> dict[str, Any]:
+    """The tightest limits from this process's cgroup upwards: ``cpus`` (a quota in cores) and ``memory_bytes``.
+
+    ``own`` is the text of /proc/self/cgroup. Version 2 (one hierarchy) and version 1 (one a controller) are known.
+    """
+    text = _read("/proc/self/cgroup") if own is None else own
+    found: dict[str, Any] = {}
+    for line in text.splitlines():
+        _, _, rest = line.partition(":")
+        controllers, _, path = rest.partition(":")
+        bases = [root] if not controllers else [root / name for name in controllers.split(",")] + [root / controllers]
+        for base in bases:
+            folder = base / path.strip("/")
+            for place in (folder, *folder.parents):
+                if base not in (place, *place.parents):
+                    break
+                _tighten(found, "cpus", _quota(place))
+                _tighten(found, "memory_bytes", _memory_limit(place))
+    return found
+
+
+def _tighten(found: dict[str, Any], name: str, value: float | None) -> None:
+    if value is not None:
+        found[name] = min(value, found.get(name, value))
+
+
+def _quota(folder: Path) -> float | None:
+    words = _read(folder / "cpu.max").split()
+    if not words:
+        words = [_read(folder / "cpu.cfs_quota_us").strip(), _read(folder / "cpu.cfs_period_us").strip()]
+    if len(words) == 2 and words[0].isdigit() and words[1].isdigit() and int(words[1]):
+        return int(words[0]) / int(words[1])
+    return None
+
+
+def _memory_limit(folder: Path) -> int | None:
+    text = (_read(folder / "memory.max") or _read(folder / "memory.limit_in_bytes")).strip()
+    # Version 1 says "none" by a number near 2**63.
+    return int(text) if text.isdigit() and int(text) < 1 << 60 else None
+
+
+# From the machine
+
+
+def accelerators() -> list[str]:
+    """GPUs and NPUs by the traces that their drivers leave: no driver is loaded, nothing is initialised."""
+    found = []
+    for path in sorted(Path("/proc/driver/nvidia/gpus").glob("*/information")):
+        found.append(_fields(_read(path)).get("Model", "NVIDIA GPU"))
+    for path in sorted(Path("/sys/class/drm").glob("renderD*/device/vendor")):
+        if _read(path).strip() == "0x8086":
+            found.append("Intel GPU")
+    for path in sorted(Path("/sys/class/accel").glob("accel*/device/vendor")):
+        if _read(path).strip() == "0x8086":
+            found.append("Intel NPU")
+    return found
+
+
+def _affinity() -> tuple[int, ...]:
+    if hasattr(os, "sched_getaffinity"):
+        return tuple(sorted(os.sched_getaffinity(0)))
+    return tuple(range(os.cpu_count() or 1))
+
+
+def _load() -> float:
+    try:
+        return os.getloadavg()[0]
+    except OSError:
+        return 0.0
+
+
+def _system() -> str:
+    try:
+        name = platform.freedesktop_os_release().get("PRETTY_NAME", "")
+    except OSError:
+        name = ""
+    return ", ".join(part for part in (name, f"{platform.system()} {platform.release()}") if part)
+
+
+def _read(path: str | Path) -> str:
+    """The file's text; "" where there is no such file, as on other systems."""
+    try:
+        return Path(path).read_text(errors="replace")
+    except OSError:
+        return ""

@@ -1,0 +1,45 @@
+"""Progress on standard error: one line that is rewritten on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import time
+from typing import TextIO
+
+PLAIN_INTERVAL_SECONDS = 15.0
+"""Into a file or a CI log, blocks of a round are told this often; stages always."""
+
+
+class Progress:
+    """Tells what goes on. Called between steps: it has no thread, so it costs nothing while a case is measured."""
+
+    def __init__(self, stream: TextIO | None = None, quiet: bool = False) -> None:
+        self.stream = stream or sys.stderr
+        self.quiet = quiet
+        self.live = self.stream.isatty()
+        self.start = self.last = time.monotonic()
+        self.shown = False
+
+    def say(self, text: str) -> None:
+        """Shows one step. Control characters of foreign text are not sent to the terminal."""
+        if self.quiet:
+            return
+        now = time.monotonic()
+        line = f"[{now - self.start:4.0f} s] " + "".join(c if c.isprintable() else " " for c in text)
+        if self.live:
+            width = shutil.get_terminal_size().columns - 1
+            passing = " block " in text or text.startswith(("round ", "building ", "preparing "))
+            self.stream.write("\r\x1b[K" + (line[:width] if passing else line + "\n"))
+            self.shown = passing
+        elif " block " not in text or now - self.last > PLAIN_INTERVAL_SECONDS:
+            self.stream.write(line + "\n")
+            self.last = now
+        self.stream.flush()
+
+    def done(self) -> None:
+        """Takes the passing line away, before the result or an error is printed."""
+        if self.shown:
+            self.stream.write("\r\x1b[K")
+            self.stream.flush()
+            self.shown = False

@@ -1,0 +1,191 @@
+"""The statistics: which bursts count, the value of a round, intervals, verdicts, quantiles, paired changes.
+
+Pure functions of numbers. The method and where it comes from: docs/method.md.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from optibench.values import Burst
+
+if TYPE_CHECKING:
+    import numpy
+
+    Array = numpy.ndarray
+
+FLOOR = 0.02
+"""Differences of under 2% are called "same": smaller ones do not decide which build to ship."""
+CPU_SHARE = 0.93
+"""A burst that got less of the CPU than this share of its case's best was disturbed."""
+SWITCHES = 4.0
+"""... as was one that was switched out against its will this many times as often as the case usually is."""
+MIN_BLOCKS = 10
+"""A round with fewer undisturbed blocks has no value."""
+QUANTILE_SAMPLES = {0.5: 1, 0.9: 64, 0.99: 662, 0.999: 6640}
+"""How many samples a quantile needs before it is shown (MLPerf Inference's rule for a 99% confidence)."""
+
+
+def undisturbed(bursts: Sequence[Burst]) -> list[bool]:
+    """Which of one case's bursts had the cores to themselves, judged against that case's own best.
+
+    A process that waits for a core shows less CPU time per wall time than at its best (95th percentile), or is
+    switched out against its will far more often than usual. The host's own disturbances do not show: pairing
+    within a block meets those.
+    """
+    import numpy as np
+
+    if not bursts:
+        return []
+    wall = np.array([max(sum(b.wall_ns), 1) for b in bursts], float)
+    share = np.array([b.cpu_ns for b in bursts], float) / wall
+    switches = np.array([b.switches for b in bursts], float)
+    # One switch a burst is ordinary whatever the rate, so the limit is never below a handful.
+    limit = np.maximum(8.0, SWITCHES * float(np.median(switches / wall)) * wall)
+    kept: list[bool] = ((share >= CPU_SHARE * float(np.percentile(share, 95))) & (switches <= limit)).tolist()
+    return kept
+
+
+def round_value(
+    candidate: Sequence[Burst], candidate_kept: Sequence[bool], base: Sequence[Burst], base_kept: Sequence[bool]
+) -> tuple[float | None, int]:
+    """One round's value: the median over blocks of log(candidate's median / base's median), and the blocks it is
+    of. Only blocks count in which both were undisturbed; with fewer than MIN_BLOCKS there is no value (None).
+
+    A short run (fewer blocks than that were planned) needs two thirds of its blocks instead.
+    """
+    import numpy as np
+
+    def medians(bursts: Sequence[Burst], kept: Sequence[bool]) -> dict[int, float]:
+        return {b.block: float(np.median(b.wall_ns)) for b, keep in zip(bursts, kept, strict=True) if keep}
+
+    mine, theirs = medians(candidate, candidate_kept), medians(base, base_kept)
+    logs = [math.log(mine[block] / theirs[block]) for block in mine if block in theirs]
+    planned = max((b.block for b in (*candidate, *base)), default=0) + 1
+    needed = min(MIN_BLOCKS, math.ceil(planned * 2 / 3))
+    return (float(np.median(logs)) if len(logs) >= needed else None), len(logs)
+
+
+def mean_interval(values: Sequence[float], confidence: float = 0.95) -> tuple[float, float, float]:
+    """Low, mean and high of Student's t interval of the mean. One value alone has an unbounded interval."""
+    import numpy as np
+    from scipy.special import stdtrit
+
+    mean = float(np.mean(values))
+    if len(values) < 2:
+        return -math.inf, mean, math.inf
+    half = float(stdtrit(len(values) - 1, (1 + confidence) / 2) * np.std(values, ddof=1) / math.sqrt(len(values)))
+    return mean - half, mean, mean + half
+
+
+def verdict(low: float, high: float, floor: float = FLOOR) -> str:
+    """Faster, slower or same, if the whole interval of the log ratio says so; else unknown (not yet)."""
+    edge = math.log1p(floor)
+    if low > edge:
+        return "slower"
+    if high < -edge:
+        return "faster"
+    if -edge <= low and high <= edge:
+        return "same"
+    return "unknown"
+
+
+def quantile(samples: Array, q: float) -> float | None:
+    """The q-quantile of the samples, or None where they are too few for it to mean anything."""
+    import numpy as np
+
+    return float(np.quantile(samples, q)) if len(samples) >= QUANTILE_SAMPLES[q] else None
+
+
+def variation(bursts: Sequence[Burst], kept: Sequence[bool]) -> float:
+    """Coefficient of variation within bursts, the median over undisturbed ones."""
+    import numpy as np
+
+    inside = [
+        float(np.std(b.wall_ns) / np.mean(b.wall_ns))
+        for b, keep in zip(bursts, kept, strict=True)
+        if keep and len(b.wall_ns) > 2
+    ]
+    return float(np.median(inside)) if inside else 0.0
+
+
+def paired_change(
+    metric: Callable[[Array, Array], Array],
+    candidate: Array,
+    reference: Array,
+    labels: Array,
+    *,
+    seed: int = 0,
+    resamples: int = 2000,
+) -> tuple[float, float, float]:
+    """Low, value and high of ``metric(candidate) - metric(reference)``: a paired bootstrap (percentile, 95%) over
+    the examples, so that what both get right or wrong alike does not widen it (Efron & Tibshirani, 1993).
+    """
+    import numpy as np
+
+    n = len(labels)
+    value = float((metric(candidate[None], labels[None]) - metric(reference[None], labels[None]))[0])
+    rng = np.random.default_rng(seed)
+    changes: list[Array] = []
+    step = max(1, 2_000_000 // max(n, 1))  # keeps the resamples of a large data set within some tens of MB
+    for start in range(0, resamples, step):
+        index = rng.integers(0, n, (min(step, resamples - start), n))
+        change = metric(candidate[index], labels[index]) - metric(reference[index], labels[index])
+        changes.append(change)
+    low, high = np.nanpercentile(np.concatenate(changes), [2.5, 97.5])
+    if not (math.isfinite(low) and math.isfinite(high)):  # a metric that is undefined on every resample
+        low = high = value
+    return float(low), value, float(high)
+
+
+# Metrics: predictions and labels of shape (resamples, examples) in, one value a resample out.
+
+
+def accuracy(predictions: Array, labels: Array) -> Array:
+    """Share of examples whose prediction is the label."""
+    result: Array = (predictions == labels).mean(axis=1)
+    return result
+
+
+def f1_macro(predictions: Array, labels: Array) -> Array:
+    """Unweighted mean of the classes' F1 (a class that is neither predicted nor present does not count)."""
+    import numpy as np
+
+    classes = np.union1d(np.unique(predictions), np.unique(labels))
+    total = np.zeros(len(predictions))
+    present = np.zeros(len(predictions))
+    for c in classes:
+        mine, true = predictions == c, labels == c
+        either = mine.sum(axis=1) + true.sum(axis=1)
+        total += np.where(either > 0, 2 * (mine & true).sum(axis=1) / np.maximum(either, 1), 0.0)
+        present += either > 0
+    result: Array = total / np.maximum(present, 1)
+    return result
+
+
+def spearman(predictions: Array, labels: Array) -> Array:
+    """Spearman's rank correlation, ties by mean rank; 0 where one side does not vary."""
+    import numpy as np
+    from scipy.stats import rankdata
+
+    def centred(values: Array) -> Array:
+        ranks = rankdata(values, axis=1)
+        result: Array = ranks - ranks.mean(axis=1, keepdims=True)
+        return result
+
+    a, b = centred(predictions), centred(labels)
+    scale = np.sqrt((a * a).sum(axis=1) * (b * b).sum(axis=1))
+    result: Array = np.where(scale > 0, (a * b).sum(axis=1) / np.where(scale > 0, scale, 1), 0.0)
+    return result
+
+
+def rank_at_most(k: int) -> Callable[[Array, Array], Array]:
+    """The metric "true answer among the first k", for predictions that are the rank (0 is best) of the truth."""
+
+    def metric(predictions: Array, labels: Array) -> Array:
+        result: Array = (predictions < k).mean(axis=1)
+        return result
+
+    return metric
