@@ -1,0 +1,117 @@
+"""Hardware targets: TOML files, checked key by key, and whether this machine is one."""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from optibench import host as hosts
+from optibench import plugins
+from optibench.errors import OptibenchError, unknown_name
+from optibench.values import PRECISIONS, Host, Target
+
+KEYS = ("name", "description", "device", "backends", "precisions", "match", "env", "options")
+MATCH_KEYS = ("arch", "vendor", "gpu", "gpu_name")
+DRIVERS = {
+    "nvidia": ("NVIDIA", "no NVIDIA driver here: install one, or run on a machine with an NVIDIA GPU"),
+    "intel-gpu": ("Intel GPU", "no Intel GPU with a driver here (/sys/class/drm has none)"),
+    "intel-npu": ("Intel NPU", "no Intel NPU with a driver here (/sys/class/accel has none)"),
+}
+
+
+def load(directory: Path | None = None) -> dict[str, Target]:
+    """Every target by name: ours, then ./targets, then ``directory``; a later one of a name takes its place.
+
+    Raises OptibenchError for a folder that is not there, and for files that say anything that is not known.
+    """
+    folders = [builtin_folder()]
+    if (here := Path("targets")).is_dir() and here.resolve() != folders[0].resolve():
+        folders.append(here)
+    if directory is not None:
+        if not directory.is_dir():
+            raise OptibenchError(f"There is no folder {directory}. --targets-dir takes a folder of .toml files.")
+        folders.append(directory)
+    return {
+        target.name: target for folder in folders for target in map(target_from_file, sorted(folder.glob("*.toml")))
+    }
+
+
+def builtin_folder() -> Path:
+    """The targets that come with optibench: in the wheel beside this file, in a checkout at its top."""
+    inside = Path(__file__).parent / "_targets"
+    return inside if inside.is_dir() else Path(__file__).parent.parent / "targets"
+
+
+def target_from_file(path: Path) -> Target:
+    """One target. Errors name the file, the key, and what is known."""
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise OptibenchError(f"{path} is not valid TOML: {error}.") from error
+    except OSError as error:
+        raise OptibenchError(f"{path} cannot be read: {error.strerror}.") from error
+    _known(path, "key", table, KEYS)
+    _known(path, "key of [match]", table.get("match", {}), MATCH_KEYS)
+    _known(path, "backend", table.get("backends", {}), plugins.names("backend"))
+    _known(path, "backend of [options]", table.get("options", {}), plugins.names("backend"))
+    asked = [p for names in table.get("backends", {}).values() if isinstance(names, list) for p in names]
+    precisions = table.get("precisions", [])
+    _known(path, "precision", [*asked, *(precisions if isinstance(precisions, list) else [])], PRECISIONS)
+    try:
+        target = msgspec.convert(table, Target)
+    except msgspec.ValidationError as error:
+        raise OptibenchError(f"{path}: {error}. targets/cpu.toml shows what each key holds.") from error
+    if target.name != path.stem:
+        raise OptibenchError(f"{path} calls its target {target.name!r}; the name must be the file's, {path.stem!r}.")
+    return target
+
+
+def _known(path: Path, kind: str, found: Mapping[str, Any] | Sequence[Any], known: Sequence[str]) -> None:
+    for name in found:
+        if name not in known:
+            near = difflib.get_close_matches(str(name), known, n=1)
+            hint = f" Did you mean {near[0]}?" if near else ""
+            raise OptibenchError(f"{path}: unknown {kind} {name!r}.{hint} Known: {', '.join(known)}.")
+
+
+def find(names: Sequence[str], known: Mapping[str, Target]) -> list[Target]:
+    """The targets of these names, or an error with the nearest."""
+    for name in names:
+        if name not in known:
+            raise unknown_name("target", name, known, "optibench targets lists them.")
+    return [known[name] for name in names]
+
+
+def mismatch(target: Target, host: Host) -> str | None:
+    """Why this machine is not such a target, in words to act on; None if it is."""
+    match = target.match
+    arch, vendor = match.get("arch"), match.get("vendor")
+    if arch and hosts.architecture() not in _list(arch):
+        return f"this machine is {hosts.architecture()}, the target is for {' or '.join(_list(arch))}"
+    if vendor and hosts.cpu_vendor() not in _list(vendor):
+        maker = hosts.cpu_vendor() or "an unknown maker"
+        return f"this processor is by {maker}, the target is for {' or '.join(_list(vendor))}"
+    if gpu := match.get("gpu"):
+        sign, why = DRIVERS[gpu]
+        # NVIDIA's driver names cards without its maker ("Tesla T4"); what is not Intel's is NVIDIA's.
+        cards = [card for card in host.gpus if card == sign or (gpu == "nvidia" and not card.startswith("Intel"))]
+        if not cards:
+            return why
+        wanted = _list(match.get("gpu_name", []))
+        if wanted and not any(name.lower() in card.lower() for name in wanted for card in cards):
+            return f"this machine has {', '.join(cards)}; the target is for {' or '.join(wanted)}"
+    return None
+
+
+def _list(value: Any) -> list[str]:
+    return [value] if isinstance(value, str) else list(value)
+
+
+def environment(target: Target, threads: int) -> dict[str, str]:
+    """The environment that the target's workers start with; ``{threads}`` is filled in."""
+    return {name: value.replace("{threads}", str(threads)) for name, value in target.env.items()}
