@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
@@ -16,6 +17,15 @@ if TYPE_CHECKING:
 
     Arrays = Mapping[str, numpy.ndarray]
     Metric = Callable[[numpy.ndarray, numpy.ndarray], numpy.ndarray]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Encoded:
+    """Encoded rows: one dict of integer arrays an input (1-D, or 0-D for names that begin with ``_``, which only
+    ``answers`` reads), and one label an example (none where the rows have no labels)."""
+
+    inputs: list[dict[str, numpy.ndarray]]
+    labels: list[float]
 
 
 class Task(Protocol):
@@ -40,12 +50,18 @@ class Task(Protocol):
         ...
 
     def predictions(self, answers: numpy.ndarray, labels: numpy.ndarray) -> numpy.ndarray:
-        """From all answers, in order, to one number an example, of the length of ``labels``."""
+        """From all answers, in the order of the inputs, to one number an example."""
         ...
 
 
-class Encoded(Protocol):
-    """What ``encode`` gives: one dict of 1-D integer arrays an input, and one label an example."""
+def tokenized(tokenizer: Any, text: str, pair: str | None, model: Model) -> dict[str, numpy.ndarray]:
+    """One text (or pair) as the tokenizer's arrays, cut at the model's positions (512 where none are known)."""
+    import numpy as np
 
-    inputs: list[dict[str, numpy.ndarray]]
-    labels: list[float]
+    encoded = tokenizer(text, pair, truncation=True, max_length=min(model.max_length or 512, 512))
+    return {name: np.asarray(values, np.int64) for name, values in encoded.items()}
+
+
+def first_output(outputs: Arrays, *names: str) -> numpy.ndarray:
+    """The output of one of these names, else the first there is (a stranger's graph names them as it likes)."""
+    return next((outputs[name] for name in names if name in outputs), next(iter(outputs.values())))
