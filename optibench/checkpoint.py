@@ -1,0 +1,61 @@
+"""The model as PyTorch runs it: the reference that every build is compared with, and what exporters trace."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from optibench import plugins
+from optibench.errors import CaseFailed, OptibenchError, first_line
+from optibench.values import Model
+
+
+def load(model: Model, dtype: str = "float32") -> Any:
+    """The model in evaluation mode with its weights as ``dtype``, by the class that its task asks for.
+
+    Raises OptibenchError where the checkpoint lacks weights that the task's head needs: transformers would make
+    them up at random, and every number after that would be nonsense.
+    """
+    import torch
+    import transformers
+
+    task = plugins.load("task", model.ref.task)
+    try:
+        loaded, info = getattr(transformers, task.AUTO_CLASS).from_pretrained(
+            model.path,
+            dtype=getattr(torch, dtype),
+            trust_remote_code=model.trust_remote_code,
+            use_safetensors=None if model.allow_pickle else True,
+            output_loading_info=True,
+        )
+    except Exception as error:  # a checkpoint can be wrong in as many ways as there are readers of it
+        raise OptibenchError(f"The model {model.ref.id} cannot be loaded: {first_line(error)}") from error
+    lacking = sorted(info["missing_keys"])
+    if lacking and task.AUTO_CLASS != "AutoModel":
+        raise OptibenchError(
+            f"The checkpoint of {model.ref.id} has no weights for {', '.join(lacking[:3])}"
+            f"{' and others' if len(lacking) > 3 else ''}, which {model.ref.task} needs. "
+            "Fine-tune the model first, or choose the --task that it was trained for."
+        )
+    return loaded.eval()
+
+
+def accepted(model: Any, inputs: Mapping[str, Any]) -> dict[str, Any]:
+    """Those inputs that the model's forward takes (a tokenizer may make more), as tensors."""
+    import inspect
+
+    import torch
+
+    names = inspect.signature(model.forward).parameters
+    taken = {name: torch.as_tensor(array) for name, array in inputs.items() if name in names}
+    if not taken:
+        raise CaseFailed(f"The model takes none of the inputs {', '.join(inputs)}.")
+    return taken
+
+
+def named_outputs(outputs: Any) -> dict[str, Any]:
+    """The tensors of a model's output, by name, in order; caches and the like are left out."""
+    import torch
+
+    items = outputs.items() if isinstance(outputs, Mapping) else enumerate(outputs)
+    return {str(name): value for name, value in items if isinstance(value, torch.Tensor)}

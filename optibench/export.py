@@ -1,0 +1,158 @@
+"""From a checkpoint to a graph (ONNX, OpenVINO), by transformers' own exporters, and the check that it is dynamic.
+
+Traced with two rows of different real lengths: with one row the batch would be fixed at 1, and with a mask of ones
+only the mask would be dropped, both silently. Each export is run on a second shape against PyTorch before it is kept.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from optibench.arrays import batches_of, collated
+from optibench.cache import Cache, Entry
+from optibench.errors import CaseFailed, first_line
+from optibench.host import package_versions
+from optibench.values import Build, Model
+
+if TYPE_CHECKING:
+    import numpy
+
+    Arrays = Mapping[str, numpy.ndarray]
+    Run = Callable[[Path, Arrays], Sequence[numpy.ndarray]]
+
+TOLERANCE = 1e-2
+"""Largest difference to PyTorch, relative to the outputs' scale. An export that is right lies near 1e-6; one with a
+fixed length or a lost mask is off by whole units. Sums in another order may reach 1e-4 in deep models."""
+
+_loaded: dict[str, Any] = {}  # the builder process serves one model: it is loaded once, whatever is built from it
+
+
+def recipe(build: Build, form: str) -> dict[str, Any]:
+    """All that decides an export: its key in the cache. A finished graph is what it is."""
+    if build.model.is_graph:
+        return {"kind": "given", "revision": build.model.ref.revision}
+    tools = ("torch", "transformers", "onnx", "onnxscript") if form == "onnx" else ("torch", "transformers", "openvino")
+    return {
+        "kind": "export",
+        "version": 1,
+        "form": form,
+        "model": build.model.ref.revision,
+        "weights": build.model.ref.weights_sha256,
+        "task": build.model.ref.task,
+        "tools": package_versions(tools),
+    }
+
+
+def exported(build: Build, form: str, cache: Cache, run: Run) -> Entry:
+    """The export of the build's model as ``onnx`` or ``openvino``; ``run(file, inputs)`` runs it for the check."""
+
+    def make(folder: Path) -> dict[str, Any]:
+        start = time.perf_counter()
+        export(build.model, form, folder, samples_of(build))
+        check_second_shape(build, form, folder, run)
+        return {"seconds": time.perf_counter() - start}
+
+    return cache.get_or_make("export", recipe(build, form), make)
+
+
+def samples_of(build: Build) -> list[dict[str, numpy.ndarray]]:
+    """The calibration samples of the build's inputs, one row each."""
+    return list(batches_of(Path(build.inputs) / "calibration.npz"))
+
+
+def torch_model(model: Model) -> Any:
+    """The reference in fp32, loaded once a process."""
+    from optibench.checkpoint import load
+
+    if model.path not in _loaded:
+        _loaded.clear()
+        _loaded[model.path] = load(model)
+    return _loaded[model.path]
+
+
+def export(model: Model, form: str, folder: Path, samples: Sequence[Arrays]) -> None:
+    """Writes the graph, its manifest and its config into ``folder``, as ``ExportedModel.from_pretrained`` reads them.
+
+    Raises CaseFailed with the exporter's own reason.
+    """
+    import torch
+
+    from optibench.checkpoint import accepted
+
+    module = torch_model(model)
+    traced = accepted(module, ragged(samples, rows=2))
+    try:
+        # Imported here, since an exporter that is not installed is a reason like any other.
+        if form == "onnx":
+            from transformers.exporters import OnnxConfig, OnnxExporter
+
+            exporter, config = OnnxExporter(), OnnxConfig(dynamic=True)
+        else:
+            from transformers.exporters import OpenVINOConfig, OpenVINOExporter
+
+            exporter, config = OpenVINOExporter(), OpenVINOConfig(dynamic=True)
+        with torch.no_grad():
+            exporter.export(module, dict(traced), config).save_pretrained(folder)
+    except Exception as error:  # tracing runs the model's code and the exporter's: anything can come out
+        raise CaseFailed(f"The {form} exporter cannot export this model: {first_line(error)}") from error
+
+
+def ragged(samples: Sequence[Arrays], rows: int, length: int | None = None) -> dict[str, numpy.ndarray]:
+    """A batch of ``rows`` real samples of different lengths, the longest odd, so that nothing looks constant."""
+    import numpy as np
+
+    lengths = [len(next(iter(sample.values()))[0]) for sample in samples]
+    by_length = [samples[i] for i in np.argsort(lengths, kind="stable")]
+    middle = by_length[len(by_length) // 2 :] or by_length
+    longest = length or max(3, (min(len(next(iter(middle[0].values()))[0]), 33) - 1) | 1)
+    cut = [
+        {name: array[0, : max(2, longest - 3 * row)] for name, array in middle[row % len(middle)].items()}
+        for row in range(rows)
+    ]
+    batch = collated(cut, {})
+    if "token_type_ids" in batch:  # constant zeros would be folded away
+        batch["token_type_ids"][:, longest // 2 :] |= batch["attention_mask"][:, longest // 2 :]
+    return batch
+
+
+def graph_file(folder: Path, form: str) -> Path:
+    """The graph's file in a folder that ``export`` wrote."""
+    pattern = "*.onnx" if form == "onnx" else "*.xml"
+    return next(iter(sorted(folder.glob(pattern))))
+
+
+def check_second_shape(build: Build, form: str, folder: Path, run: Run) -> None:
+    """Runs the export on other rows and another length than it was traced with, against PyTorch.
+
+    Exporters fix a size in silence, and OpenVINO then answers with an empty output: only this shows it.
+    """
+    import numpy as np
+    import torch
+
+    from optibench.checkpoint import accepted, named_outputs
+
+    module = torch_model(build.model)
+    limit = build.model.max_length or 512
+    batch = ragged(samples_of(build), rows=3, length=min(48, limit - 1))
+    with torch.no_grad():
+        wanted = [o.float().numpy() for o in named_outputs(module(**accepted(module, batch))).values()]
+    try:
+        found = run(graph_file(folder, form), batch)
+    except Exception as error:
+        raise CaseFailed(f"The {form} export runs only on the shape it was traced with: {first_line(error)}") from error
+    for number, (mine, theirs) in enumerate(zip(found, wanted, strict=False)):
+        if mine.shape != theirs.shape:
+            raise CaseFailed(
+                f"The {form} export does not follow the input's shape: output {number} is {mine.shape} where PyTorch "
+                f"gives {theirs.shape}, so the model's code fixes a size while it is traced."
+            )
+        worst = float(np.abs(mine - theirs).max(initial=0.0))
+        scale = float(np.abs(theirs[np.isfinite(theirs)]).max(initial=1.0))
+        if not worst <= TOLERANCE * scale:
+            raise CaseFailed(
+                f"The {form} export gives other results than PyTorch (output {number} differs by {worst:.3g} "
+                f"at a scale of {scale:.3g})."
+            )

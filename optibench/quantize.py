@@ -1,0 +1,261 @@
+"""From a graph to a quantized graph: which library, which settings, and the artifact that comes of it.
+
+The recipes are rules over operators and ranges, never lists of models. What they were chosen by: docs/quantization.md.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from optibench import export
+from optibench.cache import Cache, Entry
+from optibench.errors import CaseFailed, OptibenchError, Unsupported, first_line
+from optibench.host import package_versions
+from optibench.values import Artifact, Build, BuildTimes
+
+if TYPE_CHECKING:
+    import numpy
+
+    Arrays = Mapping[str, numpy.ndarray]
+
+CALIBRATED = ("int8", "int4-weights")
+FLOATING = ("fp32", "bf16", "fp16")
+INT4_GROUP = 64
+
+RECIPES: dict[tuple[str, str], dict[str, Any]] = {
+    # What decides the content, in words and numbers: a change here is another artifact.
+    ("onnx", "int8"): {
+        "by": "nncf smoothquant, transformer",
+        "activations": "uint8",
+        "embeddings": "int8 rows",
+        "v": 2,
+    },
+    ("onnx", "int8-dynamic"): {"by": "onnxruntime.quantize_dynamic", "weights": "int8 asymmetric per channel", "v": 2},
+    ("onnx", "int8-weights"): {"by": "MatMulNBits", "bits": 8, "block": 128, "accuracy_level": 1, "v": 2},
+    ("onnx", "int4-weights"): {"by": "MatMulNBits", "bits": 4, "block": 32, "accuracy_level": 1, "v": 2},
+    ("openvino", "int8"): {"by": "nncf smoothquant, transformer", "v": 1},
+    ("openvino", "int8-weights"): {"by": "nncf compress_weights", "mode": "int8_asym", "v": 1},
+    ("openvino", "int4-weights"): {
+        "by": "nncf compress_weights",
+        "mode": "int4_asym",
+        "group": INT4_GROUP,
+        "scale_estimation": True,
+        "v": 1,
+    },
+}
+
+
+def recipe(build: Build, form: str) -> dict[str, Any]:
+    """All that decides a quantized artifact: its key in the cache."""
+    return {
+        "kind": "quantize",
+        "form": form,
+        "precision": build.precision,
+        "how": RECIPES.get((form, build.precision)),
+        "parent": export.recipe(build, form),
+        "calibration": build.calibration_sha256 if build.precision in CALIBRATED else None,
+        "tools": package_versions(("nncf", "onnxruntime" if form == "onnx" else "openvino")),
+    }
+
+
+def artifact(build: Build, form: str, cache: Cache, run: export.Run) -> Artifact:
+    """The build's artifact as ``onnx`` or ``openvino``, from the cache or built now."""
+    if build.model.is_graph and build.precision in FLOATING:
+        return _given(build, form)
+    own_recipe = export.recipe(build, form) if build.precision in FLOATING else recipe(build, form)
+    cached = cache.get(own_recipe)
+    if cached is None and build.model.is_graph:
+        parent_file, parent = Path(build.model.path), None
+    else:
+        parent = export.exported(build, form, cache, run) if cached is None or build.precision in FLOATING else None
+        parent_file = export.graph_file(cache.path(parent.key), form) if parent else Path()
+    if build.precision in FLOATING:
+        entry = parent
+    else:
+        entry = cached or cache.get_or_make(
+            "quantize", own_recipe, lambda folder: _make(folder, build, form, parent_file, parent, run)
+        )
+    assert entry is not None, "a floating-point build is its export"
+    facts = entry.facts
+    return Artifact(
+        format=form,
+        path=str(export.graph_file(cache.path(entry.key), form)),
+        sha256=entry.sha256,
+        bytes=entry.bytes,
+        parent_sha256=facts.get("parent_sha256"),
+        recipe=own_recipe,
+        tools=own_recipe.get("tools", {}),
+        build_seconds=BuildTimes(
+            export=facts.get("export_seconds", facts.get("seconds", 0.0)),
+            quantize=facts["seconds"] if build.precision not in FLOATING else 0.0,
+            cached=cached is not None,
+        ),
+    )
+
+
+def _given(build: Build, form: str) -> Artifact:
+    """The user's own graph, as it is."""
+    path = Path(build.model.path)
+    if form == "openvino" and path.suffix == ".onnx":
+        form = "onnx"  # OpenVINO reads it as it is
+    data = path.with_suffix(".bin") if path.suffix == ".xml" else None
+    return Artifact(
+        format=form,
+        path=str(path),
+        sha256=build.model.ref.weights_sha256,
+        bytes=sum(p.stat().st_size for p in (path, data) if p and p.exists()),
+    )
+
+
+def _make(
+    folder: Path, build: Build, form: str, parent_file: Path, parent: Entry | None, run: export.Run
+) -> dict[str, Any]:
+    """Quantizes ``parent_file`` into ``folder``, keeps the manifest that makes it loadable, and tries it once."""
+    start = time.perf_counter()
+    samples = export.samples_of(build)
+    try:
+        if form == "onnx":
+            _quantize_onnx(parent_file, folder / "model.onnx", build.precision, samples)
+        else:
+            _quantize_openvino(parent_file, folder / "openvino_model.xml", build.precision, samples)
+    except OptibenchError:
+        raise
+    except Exception as error:  # quantizers rewrite any graph there is: anything can come out
+        raise CaseFailed(f"This model cannot be quantized to {build.precision}: {first_line(error)}") from error
+    if parent:
+        for name in ("export.json", "config.json", "generation_config.json"):
+            if (parent_file.parent / name).exists():
+                shutil.copy(parent_file.parent / name, folder / name)
+    _try(build, form, folder, run, samples)
+    return {
+        "seconds": time.perf_counter() - start,
+        "export_seconds": parent.facts["seconds"] if parent else 0.0,
+        "parent_sha256": parent.sha256 if parent else build.model.ref.weights_sha256,
+    }
+
+
+def _try(build: Build, form: str, folder: Path, run: export.Run, samples: Sequence[Arrays]) -> None:
+    """A quantized graph must answer on another shape than it was calibrated on, with numbers."""
+    import numpy as np
+
+    batch = samples[0] if build.model.is_graph else export.ragged(samples, rows=3, length=21)
+    try:
+        outputs = run(export.graph_file(folder, form), batch)
+    except Exception as error:
+        raise CaseFailed(f"The {build.precision} build does not run: {first_line(error)}") from error
+    for number, output in enumerate(outputs):
+        if output.size == 0 or (np.issubdtype(output.dtype, np.floating) and np.isnan(output).any()):
+            raise CaseFailed(f"The {build.precision} build answers nothing, or NaN, in output {number}.")
+
+
+# The recipes
+
+
+def _quantize_onnx(source: Path, out: Path, precision: str, samples: Sequence[Arrays]) -> None:
+    import onnx_ir
+    from transformers.exporters import OnnxExporter
+    from transformers.exporters.configs import ExportFormat
+
+    from optibench.qdq import folded_transposes, int8_embeddings, unsigned_activations
+
+    model = folded_transposes(onnx_ir.load(source))
+    quantizer = _onnx_quantizer(precision, samples)
+    quantized = quantizer.quantize(model, _tensors(samples[0]), ExportFormat.ONNX)
+    if precision == "int8":
+        quantized = unsigned_activations(quantized)
+    if precision != "int8-dynamic":  # which quantizes embeddings by itself
+        quantized = int8_embeddings(quantized)
+    OnnxExporter.save_program(quantized, out)
+
+
+def _onnx_quantizer(precision: str, samples: Sequence[Arrays]) -> Any:
+    if precision == "int8-dynamic":
+        from onnxruntime.quantization import QuantType
+        from transformers.exporters import OnnxRuntimeDynamicConfig, OnnxRuntimeQuantizer
+
+        # Per tensor keeps a cosine of .953 on MiniLM, per channel .992.
+        return OnnxRuntimeQuantizer(
+            OnnxRuntimeDynamicConfig(
+                per_channel=True, weight_type=QuantType.QInt8, extra_options={"WeightSymmetric": False}
+            )
+        )
+    if precision == "int8":
+        import nncf
+        from transformers.exporters import NNCFOnnxQuantizer, NNCFQuantizationConfig
+
+        # SmoothQuant moves outliers from activations into weights; ONNX Runtime's own tools have none that keeps
+        # the accuracy. Embeddings are left to int8_embeddings: NNCF's form converts the whole table at each call.
+        config = NNCFQuantizationConfig(
+            subset_size=len(samples), ignored_scope=nncf.IgnoredScope(types=["Gather"], validate=False)
+        )
+        return NNCFOnnxQuantizer(config, _all_tensors(samples))
+    if precision in ("int8-weights", "int4-weights"):
+        return _BlockWeights(bits=int(precision[3]))
+    raise Unsupported(f"ONNX Runtime has no recipe for {precision}")
+
+
+class _BlockWeights:
+    """MatMulNBits: weights in blocks, computed in fp32 (accuracy level 1; level 4 would compute in int8)."""
+
+    def __init__(self, bits: int) -> None:
+        self.bits = bits
+
+    def quantize(self, model: Any, sample_inputs: Any, export_format: Any) -> Any:
+        import onnx_ir
+        from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
+
+        onnx_ir.external_data.load_to_model(model)
+        quantizer = MatMulNBitsQuantizer(
+            onnx_ir.to_proto(model),
+            bits=self.bits,
+            block_size=128 if self.bits == 8 else 32,
+            is_symmetric=False,
+            accuracy_level=1,
+        )
+        quantizer.process()
+        return onnx_ir.from_proto(quantizer.model.model)
+
+
+def _quantize_openvino(source: Path, out: Path, precision: str, samples: Sequence[Arrays]) -> None:
+    import openvino
+    from transformers.exporters.configs import ExportFormat
+
+    model = openvino.Core().read_model(source)
+    quantizer = _openvino_quantizer(precision, samples)
+    quantized = quantizer.quantize(model, _tensors(samples[0]), ExportFormat.OPENVINO)
+    openvino.save_model(quantized, out, compress_to_fp16=False)
+
+
+def _openvino_quantizer(precision: str, samples: Sequence[Arrays]) -> Any:
+    import nncf
+    from transformers.exporters import NNCFOpenVINOQuantizer, NNCFQuantizationConfig, NNCFWeightCompressionConfig
+
+    if precision == "int8":
+        return NNCFOpenVINOQuantizer(NNCFQuantizationConfig(subset_size=len(samples)), _all_tensors(samples))
+    if precision == "int8-weights":
+        return NNCFOpenVINOQuantizer(NNCFWeightCompressionConfig(mode=nncf.CompressWeightsMode.INT8_ASYM))
+    if precision == "int4-weights":
+        shrink = nncf.AdvancedCompressionParameters(group_size_fallback_mode=nncf.GroupSizeFallbackMode.ADJUST)
+        config = NNCFWeightCompressionConfig(
+            mode=nncf.CompressWeightsMode.INT4_ASYM,
+            group_size=INT4_GROUP,
+            scale_estimation=True,
+            subset_size=min(32, len(samples)),
+            advanced_parameters=shrink,  # a width that no group divides gets a smaller group, not an error
+        )
+        return NNCFOpenVINOQuantizer(config, _all_tensors(samples))
+    raise Unsupported(f"OpenVINO has no recipe for {precision}")
+
+
+def _tensors(sample: Arrays) -> dict[str, Any]:
+    import torch
+
+    return {name: torch.as_tensor(array) for name, array in sample.items()}
+
+
+def _all_tensors(samples: Sequence[Arrays]) -> list[dict[str, Any]]:
+    return [_tensors(sample) for sample in samples]
