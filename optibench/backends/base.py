@@ -1,4 +1,4 @@
-"""What a backend is: a module with two constants and four functions.
+"""What a backend is: a module with constants and a few functions.
 
 Building (``prepare``) may import torch and take minutes; measuring (``session``) runs in a slim process of its own
 that imports only the backend's runtime and numpy. Nothing heavy may be imported at a backend module's top level:
@@ -39,8 +39,9 @@ class Session(Protocol):
         """What ``call`` returned, as float32 or integer numpy arrays by name."""
         ...
 
-    def executed(self) -> Executed:
-        """What the runtime really runs. Asked after the first call, since some runtimes decide only then."""
+    def executed(self, inputs: Any) -> Executed:
+        """What the runtime really runs on what ``feed`` made. Asked after everything else is measured, so it may
+        take its time and memory (open a second, profiled session, say)."""
         ...
 
 
@@ -68,6 +69,11 @@ class Backend(Protocol):
 
     def session(self, artifact: Artifact, job: Job) -> AbstractContextManager[Session]:
         """Opens the artifact. What the user would set for a deployment (threads, precision hints) is set here."""
+        ...
+
+    def usage(self, file: str, precision: str) -> tuple[str, str]:
+        """For ``optibench export``: the import and the lines of Python that run ``file`` in the folder ``here`` on
+        ``inputs`` (arrays by name). Backends that build no file need not have it."""
         ...
 
 

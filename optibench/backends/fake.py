@@ -1,0 +1,141 @@
+"""A backend with known latency and no hardware, for tests: time is virtual, so a run takes milliseconds.
+
+What a case does is written in its target's ``[options.fake]``, by precision: ``latency_seconds``, ``noise`` (of a
+round and of a call), ``neighbour`` (share of bursts that something else disturbs), ``error`` (of the answers),
+``fail`` (crash, hang, memory, load, nan) and ``executed``.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import signal
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from optibench.errors import CaseFailed
+from optibench.values import Artifact, Build, Executed, Job, Target
+
+if TYPE_CHECKING:
+    import numpy
+
+    from optibench.cache import Cache
+
+FORMAT = "fake"
+PRECISIONS = ("fp32", "bf16", "int8", "int8-dynamic", "int8-weights")
+EXTRA = ""
+
+
+def probe(target: Target) -> str | None:
+    """It runs on targets that say how it should behave there."""
+    return None if "fake" in target.options else "fake runs only on targets with [options.fake], in tests"
+
+
+def recipe(build: Build) -> dict[str, Any] | None:
+    """Nothing is built."""
+    return None
+
+
+def prepare(build: Build, cache: Cache) -> Artifact:
+    """An artifact of no content."""
+    behaviour = build.target.options["fake"].get(build.precision, {})
+    if behaviour.get("fail") == "build":
+        raise CaseFailed("the fake exporter cannot trace this model")
+    return Artifact(format=FORMAT, path="", sha256="0" * 64, bytes=int(behaviour.get("bytes", 1000)))
+
+
+class FakeClocks:
+    """Virtual clocks: a call moves them by its latency, sleeping by what was slept."""
+
+    def __init__(self) -> None:
+        self.wall, self.cpu, self.switched = 0, 0, 0
+
+    def wall_ns(self) -> int:
+        return self.wall
+
+    def cpu_ns(self) -> int:
+        return self.cpu
+
+    def switches(self) -> int:
+        return self.switched
+
+    def sleep(self, seconds: float) -> None:
+        self.wall += int(seconds * 1e9)
+
+
+class FakeSession:
+    """Answers after a virtual latency; the answers are a fixed function of the inputs plus a planted error."""
+
+    def __init__(self, behaviour: Mapping[str, Any], job: Job) -> None:
+        import numpy as np
+
+        self.behaviour = behaviour
+        self.job = job
+        self.clocks = FakeClocks()
+        # Each process differs from the next of the same build (addresses, page colours): a factor drawn once.
+        self.rng = np.random.default_rng([job.seed, job.round, job.case.copy, _seed_of(job.case.precision)])
+        self.factor = float(np.exp(self.rng.normal(0, behaviour.get("round_noise", 0.005))))
+        self.calls = 0
+
+    def feed(self, inputs: Mapping[str, numpy.ndarray]) -> Mapping[str, numpy.ndarray]:
+        return inputs
+
+    def call(self, inputs: Mapping[str, numpy.ndarray]) -> dict[str, numpy.ndarray]:
+        self.calls += 1
+        if self.calls > 5:
+            _fail(str(self.behaviour.get("fail", "")))
+        rows = next(iter(inputs.values())).size
+        latency = self.behaviour.get("latency_seconds", 0.01) * self.factor * rows / 128
+        disturbed = self.rng.random() < self.behaviour.get("neighbour", 0.0)
+        latency *= (math.exp(self.rng.normal(0, self.behaviour.get("call_noise", 0.02)))) * (1.6 if disturbed else 1)
+        wall = max(1, int(latency * 1e9))
+        self.clocks.wall += wall
+        self.clocks.cpu += int(wall * self.job.threads * (0.6 if disturbed else 1.0))
+        return self._outputs(inputs)
+
+    def _outputs(self, inputs: Mapping[str, numpy.ndarray]) -> dict[str, numpy.ndarray]:
+        """Embeddings that depend on the tokens, shape (batch, length, 8), and logits of three classes."""
+        import numpy as np
+
+        ids = inputs["input_ids"].astype(float)
+        axis = np.arange(1, 9)
+        hidden = np.sin(ids[..., None] * axis / 7.0)
+        noise = np.random.default_rng(_seed_of(self.job.case.precision)).normal(0, 1, hidden.shape)
+        hidden = (hidden + self.behaviour.get("error", 0.0) * noise).astype(np.float32)
+        if self.behaviour.get("fail") == "nan":
+            hidden[:] = np.nan
+        return {"last_hidden_state": hidden, "logits": hidden.mean(axis=1)[:, :3]}
+
+    def arrays(self, outputs: dict[str, numpy.ndarray]) -> dict[str, numpy.ndarray]:
+        return outputs
+
+    def executed(self, inputs: Any) -> Executed:
+        precision = str(self.behaviour.get("executed", self.job.case.precision.partition("-")[0]))
+        return Executed(provider="fake", precision=precision, threads=self.job.threads, operations={precision: 1})
+
+
+def _seed_of(name: str) -> int:
+    return int(sum(ord(letter) * 31**place for place, letter in enumerate(name))) % (1 << 31)
+
+
+def _fail(how: str) -> None:
+    """Ends as real workers do."""
+    if how == "crash":
+        os.kill(os.getpid(), signal.SIGSEGV)
+    elif how == "memory":
+        os.kill(os.getpid(), signal.SIGKILL)
+    elif how == "hang":
+        time.sleep(3600)
+    elif how == "error":
+        raise RuntimeError("the fake runtime gave up")
+
+
+@contextmanager
+def session(artifact: Artifact, job: Job) -> Iterator[FakeSession]:
+    """Opens nothing."""
+    behaviour = job.target.options["fake"].get(job.case.precision, {})
+    if behaviour.get("fail") == "load":
+        raise CaseFailed("the fake runtime cannot open this file")
+    yield FakeSession(behaviour, job)

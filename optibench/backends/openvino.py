@@ -1,0 +1,159 @@
+"""OpenVINO: the exported graph, or the same graph quantized by NNCF, on Intel's and other processors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from optibench.backends.base import main_precision, missing
+from optibench.errors import Unsupported
+from optibench.values import Artifact, Build, Executed, Job, Target
+
+if TYPE_CHECKING:
+    import numpy
+
+    from optibench.cache import Cache
+
+FORMAT = "openvino"
+PRECISIONS = ("fp32", "bf16", "fp16", "int8", "int8-weights", "int4-weights")
+EXTRA = "openvino"
+
+DEVICES = {"cpu": "CPU", "intel-gpu": "GPU", "intel-npu": "NPU"}
+HINTS = {"fp32": "f32", "bf16": "bf16", "fp16": "f16"}
+NAMES = {"f32": "fp32", "bf16": "bf16", "f16": "fp16", "u8": "int8", "i8": "int8", "u4": "int4", "i4": "int4"}
+HEAVY = (
+    "FullyConnected",
+    "MatMul",
+    "Convolution",
+    "GroupConvolution",
+    "RNNSeq",
+    "RNNCell",
+    "ScaledDotProductAttention",
+)
+
+
+def probe(target: Target) -> str | None:
+    """It runs on processors of any maker, and on Intel's GPUs and NPUs."""
+    if target.device not in DEVICES:
+        return f"openvino has no device {target.device}"
+    return missing("openvino", EXTRA) or missing("nncf", EXTRA)
+
+
+def recipe(build: Build) -> dict[str, Any] | None:
+    """The export's key (one graph serves every floating-point precision), or that of its quantized form."""
+    from optibench import quantize
+
+    if build.precision in HINTS:
+        from optibench.export import recipe as export_recipe
+
+        return None if build.model.is_graph else export_recipe(build, FORMAT)
+    return quantize.recipe(build, FORMAT)
+
+
+def prepare(build: Build, cache: Cache) -> Artifact:
+    """The export, or its quantized form, from the cache if it is there. An .onnx file is read as it is."""
+    from optibench import quantize
+
+    return quantize.artifact(build, FORMAT, cache, run_file)
+
+
+def run_file(path: Path, inputs: Mapping[str, numpy.ndarray]) -> list[numpy.ndarray]:
+    """One run of a file on the CPU in true fp32, for the check of a second shape."""
+    opened = OpenVINOSession(path, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    return list(opened.arrays(opened.call(opened.feed(inputs))).values())
+
+
+class OpenVINOSession:
+    """A compiled graph with one request."""
+
+    def __init__(self, path: Path, device: str, settings: Mapping[str, Any]) -> None:
+        import openvino
+
+        self.device = device
+        self.compiled = openvino.Core().compile_model(path, device, dict(settings))
+        self.request = self.compiled.create_infer_request()
+        self.inputs = {name: port for port in self.compiled.inputs for name in port.get_names()}
+        self.outputs = [
+            min(port.get_names(), default=f"output_{number}") for number, port in enumerate(self.compiled.outputs)
+        ]
+
+    def feed(self, inputs: Mapping[str, numpy.ndarray]) -> dict[str, numpy.ndarray]:
+        import numpy as np
+
+        from optibench.backends.onnxruntime import zeros_for
+
+        lacking = [port.get_any_name() for port in self.compiled.inputs if not port.get_names() & set(inputs)]
+        made = {name: zeros_for(name, inputs) for name in lacking}
+        return {
+            name: np.ascontiguousarray(array, dtype=self.inputs[name].get_element_type().to_dtype())
+            for name, array in (*inputs.items(), *made.items())
+            if name in self.inputs
+        }
+
+    def call(self, inputs: dict[str, numpy.ndarray]) -> Any:
+        return self.request.infer(inputs)
+
+    def arrays(self, outputs: Any) -> dict[str, numpy.ndarray]:
+        return dict(zip(self.outputs, outputs.to_tuple(), strict=True))
+
+    def executed(self, inputs: Any) -> Executed:
+        """Counted on the runtime's own graph. Compressed weights show there as integers although the product is
+        floating point: then the other side's element type tells."""
+        operations: dict[str, int] = {}
+        for node in self.compiled.get_runtime_model().get_ops():
+            info = node.get_rt_info()
+            if "layerType" not in info or info["layerType"].astype(str) not in HEAVY:
+                continue
+            name = NAMES.get(info["runtimePrecision"].astype(str), "other")
+            if name.startswith("int"):
+                name = NAMES.get(node.input(0).get_element_type().get_type_name(), "other")
+            operations[name] = operations.get(name, 0) + 1
+        return Executed(
+            provider=f"OpenVINO {self.compiled.get_property('EXECUTION_DEVICES')[0]}",
+            precision=main_precision(operations),
+            threads=int(self.compiled.get_property("INFERENCE_NUM_THREADS")) if self.device == "CPU" else 0,
+            operations=operations,
+        )
+
+
+def settings_for(precision: str) -> dict[str, Any]:
+    """The compile properties that make OpenVINO run what the label says."""
+    settings: dict[str, Any] = {
+        "PERFORMANCE_HINT": "LATENCY",
+        # Left alone, a processor with bf16 runs a "float32" model in bf16. Quantized graphs keep their float rest true.
+        "INFERENCE_PRECISION_HINT": HINTS.get(precision, "f32"),
+    }
+    if precision.endswith("-weights"):
+        # By default weight-only graphs quantize their activations while running: another precision than asked.
+        settings["DYNAMIC_QUANTIZATION_GROUP_SIZE"] = 0
+    return settings
+
+
+def usage(file: str, precision: str) -> tuple[str, str]:
+    """The import and the lines that run ``file`` in the folder ``here`` on ``inputs``, for an artifact's README."""
+    return "import openvino", (
+        f'model = openvino.Core().compile_model(here / "{file}", "CPU", {settings_for(precision)!r})\n'
+        "wanted = {name for port in model.inputs for name in port.get_names()}\n"
+        "outputs = model({name: array for name, array in inputs.items() if name in wanted})\n"
+        "print([output.shape for output in outputs.to_tuple()])"
+    )
+
+
+@contextmanager
+def session(artifact: Artifact, job: Job) -> Iterator[OpenVINOSession]:
+    """Compiles the graph for one request at a time, in the precision that the case is labelled with."""
+    import openvino
+
+    precision = job.case.precision
+    options = dict(job.target.options.get("openvino", {}))
+    device = options.pop("device", DEVICES[job.target.device])
+    if precision in ("bf16", "fp16"):
+        able = openvino.Core().get_property(device, "OPTIMIZATION_CAPABILITIES")
+        if precision.upper() not in able:
+            raise Unsupported(f"this {device} computes no {precision} (it has {', '.join(able)})")
+    settings = settings_for(precision)
+    if device == "CPU":
+        settings["INFERENCE_NUM_THREADS"] = job.threads
+    yield OpenVINOSession(Path(artifact.path), device, {**settings, **options})
