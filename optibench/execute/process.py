@@ -1,0 +1,105 @@
+"""A worker in a process of its own, on this machine: the default."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import selectors
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from optibench.execute.base import LaneDied
+
+
+class ProcessLane:
+    """``python -m MODULE`` with a pair of pipes of its own; what it prints goes to ``log``.
+
+    It is the leader of its own process group: Ctrl-C in the terminal reaches the parent alone, which ends it.
+    """
+
+    def __init__(self, module: str, env: Mapping[str, str], log: Path) -> None:
+        self.log = log
+        request_read, self.request = os.pipe()
+        self.reply, reply_write = os.pipe()
+        # -X importtime and the like would be the user's wish for the parent, not for what is measured: -I is not
+        # used either, since PYTHONPATH may be how optibench itself is found.
+        with log.open("ab") as file:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", module, str(request_read), str(reply_write)],
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=file,
+                env={**os.environ, **env},
+                pass_fds=(request_read, reply_write),
+                start_new_session=True,
+            )
+        os.close(request_read)
+        os.close(reply_write)
+        self.buffer = b""
+
+    def ask(self, request: Any, timeout_seconds: float) -> dict[str, Any]:
+        """Sends a request and sleeps until the reply, the worker's end, or the limit."""
+        line = msgspec.json.encode(request) + b"\n"
+        try:
+            while line:  # a pipe takes 64 KiB at a time
+                line = line[os.write(self.request, line) :]
+        except BrokenPipeError:
+            raise self._died() from None
+        deadline = time.monotonic() + timeout_seconds
+        with selectors.DefaultSelector() as selector:
+            selector.register(self.reply, selectors.EVENT_READ)
+            while b"\n" not in self.buffer:
+                left = deadline - time.monotonic()
+                if left <= 0 or not selector.select(left):
+                    self.close()
+                    raise LaneDied(f"it did not answer within {timeout_seconds:.0f} s, and was stopped{self._tail()}")
+                try:
+                    data = os.read(self.reply, 1 << 20)
+                except OSError:  # closed by another thread, on Ctrl-C
+                    data = b""
+                if not data:
+                    raise self._died()
+                self.buffer += data
+        line, _, self.buffer = self.buffer.partition(b"\n")
+        reply: dict[str, Any] = msgspec.json.decode(line)
+        return reply
+
+    def _died(self) -> LaneDied:
+        """Why the process ended, in words."""
+        try:
+            code = self.process.wait(timeout=5)
+        except subprocess.TimeoutExpired:
+            self.close()
+            return LaneDied("it closed its pipe and went on running, and was stopped")
+        if code == -signal.SIGKILL:
+            what = "it was killed (signal 9): most likely the system ran out of memory"
+        elif code < 0:
+            what = f"it crashed ({signal.Signals(-code).name})"
+        else:
+            what = f"it ended with exit code {code}"
+        return LaneDied(what + self._tail())
+
+    def _tail(self) -> str:
+        """The last line of the log, which most often says why."""
+        try:
+            lines = [line.strip() for line in self.log.read_text(errors="replace").splitlines() if line.strip()]
+        except OSError:
+            return ""
+        return f". Last words: {lines[-1][-200:]}" if lines else ""
+
+    def close(self) -> None:
+        """Ends the process and everything that it started. A thread that waits in ``ask`` then sees it die."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+        for fd in (self.request, self.reply):
+            if fd >= 0:
+                os.close(fd)
+        self.request = self.reply = -1

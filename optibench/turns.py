@@ -1,0 +1,193 @@
+"""One round: every case's worker alive at once, taking turns in short bursts.
+
+What disturbs the machine hits all alike, and a comparison is made of turns that lie milliseconds apart. Only one
+worker runs at a time; this process sleeps meanwhile. The idea is duet benchmarking's (Bulej and others, ICPE 2020)
+and randomized interleaved trials' (Abedi and Brecht, ICPE 2017); docs/method.md tells it whole.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+from optibench import plugins, worker
+from optibench.execute.base import Lane, LaneDied, Launch
+from optibench.values import Burst, Executed, Job, Measurement, Series, Shape, Workload
+
+OPEN_LIMIT_SECONDS = 600.0
+"""Loading and compiling a large model may take minutes; a process that hangs must end some time."""
+BURST_LIMIT_SECONDS = 30.0
+"""A burst's limit on top of what the first call lets expect."""
+LEAST_BLOCKS = 10
+
+Say = Callable[[str], None]
+
+
+@dataclass
+class Turner:
+    """A job of the round and what it has shown so far."""
+
+    job: Job
+    lane: Lane | None = None
+    opened: dict[str, Any] = field(default_factory=dict)
+    series: dict[Shape, Series] = field(default_factory=dict)
+    bursts: dict[Shape, list[Burst]] = field(default_factory=dict)
+    judged: dict[str, Any] | None = None
+    status: Literal["ok", "skipped", "failed"] = "ok"
+    reason: str | None = None
+    alone: bool = True
+
+    @property
+    def alive(self) -> bool:
+        return self.status == "ok" and self.lane is not None
+
+    def ask(self, request: Any, limit: float) -> dict[str, Any] | None:
+        """The worker's reply; None, and this job is out of the round, if it reports an error or dies."""
+        assert self.lane is not None
+        try:
+            reply = self.lane.ask(request, limit)
+        except LaneDied as error:
+            self.leave("failed", str(error))
+            return None
+        if "error" in reply:
+            self.leave(reply["kind"], reply["error"])
+            return None
+        return reply
+
+    def leave(self, status: Literal["skipped", "failed"], reason: str) -> None:
+        """Takes the job out of the round: its turns go to the others."""
+        self.status, self.reason = status, reason
+        if self.lane:
+            self.lane.close()
+            self.lane = None
+
+    def measurement(self) -> Measurement | None:
+        """What was measured, if the job came through the round."""
+        if self.status != "ok" or not self.series:
+            return None
+        return Measurement(
+            load_seconds=self.opened["load_seconds"],
+            cold_start_seconds=self.opened["cold_start_seconds"],
+            alone=self.alone,
+            executed=msgspec.convert(self.judged["executed"], Executed) if self.judged else None,
+            series=tuple(
+                msgspec.structs.replace(series, bursts=tuple(self.bursts[shape]))
+                for shape, series in self.series.items()
+            ),
+        )
+
+
+def run_round(
+    jobs: Sequence[Job],
+    launch: Launch,
+    workload: Workload,
+    *,
+    seed: int,
+    judge_in: Path | None = None,
+    evaluation: Path | None = None,
+    together: int = 1,
+    seconds: float | None = None,
+    say: Say = lambda text: None,
+) -> list[Turner]:
+    """Runs one round of ``jobs`` and gives each job's outcome, in the order given.
+
+    ``together``: how many are launched at a time (1: load times are comparable). ``seconds``: how long the blocks
+    may take; with less than the full number fits in, there are fewer blocks, never under LEAST_BLOCKS.
+    ``judge_in``: folder for the answers to ``evaluation``, asked of each case (twins excepted) after the blocks.
+    """
+    turners = [Turner(job=job, alone=together == 1) for job in jobs]
+    try:
+        _open_all(turners, launch, together, say)
+        for turner in turners:
+            for shape in sorted(turner.job.shapes, key=lambda s: s.batch * max(s.length, 1)):
+                if turner.alive and (reply := turner.ask(worker.Warm(shape=shape), _limit(turner, shape) + 60)):
+                    turner.series[shape] = msgspec.convert(reply["series"], Series)
+                    turner.bursts[shape] = []
+        run_blocks(turners, workload, random.Random(seed), seconds, say)  # noqa: S311 (an order, no secret)
+        if judge_in and evaluation:
+            _judge_all(turners, evaluation, judge_in, say)
+    finally:
+        for turner in turners:
+            if turner.lane:
+                turner.lane.close()
+    return turners
+
+
+def _open_all(turners: Sequence[Turner], launch: Launch, together: int, say: Say) -> None:
+    def opened(turner: Turner, started: int) -> None:
+        job = turner.job
+        request = worker.Open(
+            job=job,
+            backend=plugins.load("backend", job.case.backend).__name__,
+            task=plugins.load("task", job.model.ref.task).__name__,
+            started_ns=started,
+        )
+        turner.opened = turner.ask(request, OPEN_LIMIT_SECONDS) or {}
+
+    # Processes start in this thread, since a worker ends with the thread that started it; waiting is done in threads.
+    with ThreadPoolExecutor(together) as pool:
+        for start in range(0, len(turners), together):
+            group = turners[start : start + together]
+            say(f"loading {', '.join(turner.job.case.name for turner in group)}")
+            waiting = []
+            try:
+                for turner in group:
+                    started = time.perf_counter_ns()
+                    turner.lane = launch(turner.job)
+                    waiting.append(pool.submit(opened, turner, started))
+                for wait in waiting:
+                    wait.result()
+            except BaseException:  # Ctrl-C: leaving the pool waits for its threads, so what they wait for must end
+                for turner in group:
+                    if turner.lane:
+                        turner.lane.close()
+                raise
+
+
+def run_blocks(
+    turners: Sequence[Turner], workload: Workload, rng: random.Random, seconds: float | None, say: Say
+) -> None:
+    """The blocks of a round: in each, every living worker has one burst at every shape, in a fresh random order."""
+    start = time.monotonic()
+    blocks, block = workload.blocks, 0
+    while block < blocks:
+        say(f"block {block + 1} of {blocks}")
+        shapes = list(workload.shapes)
+        rng.shuffle(shapes)
+        for shape in shapes:
+            living = [turner for turner in turners if turner.alive]
+            rng.shuffle(living)
+            for turner in living:
+                request = worker.Turn(shape=shape, block=block, seconds=workload.burst_seconds)
+                if reply := turner.ask(request, _limit(turner, shape)):
+                    turner.bursts[shape].append(msgspec.convert(reply["burst"], Burst))
+        block += 1
+        if seconds is not None and block >= min(3, blocks):
+            fits = int(seconds / ((time.monotonic() - start) / block))
+            blocks = max(min(workload.blocks, fits), min(LEAST_BLOCKS, workload.blocks), block)
+
+
+def _limit(turner: Turner, shape: Shape) -> float:
+    """How long a burst may take before the worker counts as hung: far above what the first call took."""
+    first = turner.series[shape].first_call_seconds if shape in turner.series else turner.opened["first_call_seconds"]
+    rows = max(1, shape.batch * max(shape.length, 1)) / max(1, _size(turner.job.shapes[0]))
+    return BURST_LIMIT_SECONDS + 20 * float(first) * max(1.0, rows)
+
+
+def _size(shape: Shape) -> int:
+    return shape.batch * max(shape.length, 1)
+
+
+def _judge_all(turners: Sequence[Turner], evaluation: Path, folder: Path, say: Say) -> None:
+    for turner in turners:
+        if turner.alive and turner.job.case.copy == 0:
+            say(f"accuracy of {turner.job.case.name}")
+            out = folder / turner.job.case.name.replace("/", "-")
+            turner.judged = turner.ask(worker.Judge(evaluation=str(evaluation), out=str(out)), 3600.0)

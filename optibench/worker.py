@@ -1,0 +1,194 @@
+"""A worker: one process that opens one artifact, and then does as it is told, a request a line.
+
+Requests and replies are JSON lines over a pair of pipes of their own; standard output and error belong to the native
+libraries, and go to a log. It imports its backend's runtime and numpy, nothing of torch unless that is the backend.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import importlib
+import os
+import signal
+import sys
+import time
+import traceback
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from optibench import measure
+from optibench.errors import CaseFailed, Unsupported, first_line
+from optibench.values import Job, Series, Shape, Value
+
+
+class Open(Value, frozen=True, kw_only=True, tag="open"):
+    """Open the job's artifact. Modules are named by the parent, so that no worker searches entry points."""
+
+    job: Job
+    backend: str
+    task: str
+    started_ns: int
+
+
+class Warm(Value, frozen=True, kw_only=True, tag="warm"):
+    """First call and warm-up of one shape."""
+
+    shape: Shape
+
+
+class Turn(Value, frozen=True, kw_only=True, tag="turn"):
+    """One burst."""
+
+    shape: Shape
+    block: int
+    seconds: float
+
+
+class Judge(Value, frozen=True, kw_only=True, tag="judge"):
+    """Run the evaluation inputs and write the answers, one row an input in the file's order, to ``out``; and say what
+    the runtime really executes."""
+
+    evaluation: str
+    out: str
+
+
+Request = Open | Warm | Turn | Judge
+
+
+class Worker:
+    """Answers requests about one job. In a process of its own (``main``), or inside a test."""
+
+    def __init__(self) -> None:
+        self.open_things = ExitStack()
+        self.feeds: dict[Shape, Any] = {}
+
+    def answer(self, request: Request) -> dict[str, Any]:
+        """The reply to one request, as plain JSON; errors are replies too, so that the worker lives on."""
+        try:
+            match request:
+                case Open():
+                    return self._open(request)
+                case Warm():
+                    return self._warm(request.shape)
+                case Turn():
+                    burst = self.meter.burst(self.feeds[request.shape], request.block, request.seconds)
+                    return {"burst": msgspec.to_builtins(burst)}
+                case Judge():
+                    return self._judge(request)
+        except Unsupported as error:
+            return {"error": str(error), "kind": "skipped"}
+        except Exception as error:
+            traceback.print_exc()
+            return {"error": first_line(error), "kind": "failed"}
+
+    def close(self) -> None:
+        """Lets go of the artifact."""
+        self.open_things.close()
+
+    def _open(self, request: Open) -> dict[str, Any]:
+        self.job = job = request.job
+        self.task = importlib.import_module(request.task)
+        backend = importlib.import_module(request.backend)
+        shape = job.shapes[0]
+        arrays = self._timing_arrays(shape)
+        start = time.perf_counter_ns()
+        self.session = self.open_things.enter_context(backend.session(job.artifact, job))
+        load_seconds = (time.perf_counter_ns() - start) / 1e9
+        self.meter = measure.Meter(self.session.call, getattr(self.session, "clocks", None))
+        self.feeds[shape] = self.session.feed(arrays)
+        self.first, outputs = self.meter.first_call(self.feeds[shape])
+        cold_start = (time.perf_counter_ns() - request.started_ns) / 1e9
+        self._check(outputs)
+        return {
+            "load_seconds": load_seconds,
+            "cold_start_seconds": cold_start,
+            "first_call_seconds": self.first,
+        }
+
+    def _timing_arrays(self, shape: Shape) -> Any:
+        from optibench.arrays import batches_of
+
+        return next(batches_of(Path(self.job.inputs) / f"shape-{shape.name}.npz"))
+
+    def _check(self, outputs: Any) -> None:
+        """A build that answers nothing, or nonsense, is not worth timing."""
+        import numpy as np
+
+        for name, array in self.session.arrays(outputs).items():
+            if array.size == 0:
+                raise CaseFailed(f"the output {name!r} is empty: the build does not follow the input's shape")
+            # Some models' logits hold -inf on purpose (masked vocabulary); NaN is never meant.
+            if np.issubdtype(array.dtype, np.floating) and np.isnan(array).any():
+                raise CaseFailed(f"the output {name!r} holds NaN")
+
+    def _warm(self, shape: Shape) -> dict[str, Any]:
+        first = self.first
+        if shape not in self.feeds:
+            self.feeds[shape] = self.session.feed(self._timing_arrays(shape))
+            first, outputs = self.meter.first_call(self.feeds[shape])
+            self._check(outputs)
+        calls, settled = self.meter.warm_up(self.feeds[shape])
+        series = Series(
+            shape=shape,
+            first_call_seconds=first,
+            warmup_calls=calls,
+            settled=settled,
+            peak_bytes=measure.peak_bytes(),
+        )
+        return {"series": msgspec.to_builtins(series)}
+
+    def _judge(self, request: Judge) -> dict[str, Any]:
+        """Answers stream to the file, a batch at a time, so that memory stays flat whatever the data's size."""
+        import numpy as np
+
+        from optibench.arrays import batches_of
+
+        digest, count, size = hashlib.sha256(), 0, 0
+        raw = Path(request.out + ".raw")
+        with raw.open("wb") as file:
+            for batch in batches_of(Path(request.evaluation)):
+                outputs = self.session.arrays(self.session.call(self.session.feed(batch)))
+                answers = np.ascontiguousarray(self.task.answers(outputs, batch, self.job.model), np.float32)
+                if np.isnan(answers).any():
+                    raise CaseFailed(f"the answers to evaluation inputs {count} and on hold NaN")
+                digest.update(answers.tobytes())
+                file.write(answers.tobytes())
+                count, size = count + len(answers), answers.shape[1]
+        return {
+            "answers_sha256": digest.hexdigest(),
+            "count": count,
+            "size": size,
+            "file": str(raw),
+            "executed": msgspec.to_builtins(self.session.executed(self.feeds[self.job.shapes[0]])),
+        }
+
+
+def main() -> None:
+    """The process: ``worker.py REQUEST_FD REPLY_FD``. Ends when the parent closes its end, or dies."""
+    die_with_parent()
+    requests = os.fdopen(int(sys.argv[1]), "rb")
+    replies = os.fdopen(int(sys.argv[2]), "wb", buffering=0)
+    decoder = msgspec.json.Decoder(Request)
+    worker = Worker()
+    for line in requests:
+        replies.write(msgspec.json.encode(worker.answer(decoder.decode(line))) + b"\n")
+    # No tidying up: some runtimes' destructors crash or take seconds, and nothing here outlives the process.
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
+
+
+def die_with_parent() -> None:
+    """Asks Linux to kill this process when its parent dies, so that a killed run leaves nothing behind."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    if sys.platform == "linux":
+        pr_set_pdeathsig = 1
+        ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
+
+
+if __name__ == "__main__":
+    main()
