@@ -1,0 +1,64 @@
+"""Why a quantized build is slower than its fp32 sibling, as far as it can be known from what was executed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from optibench.results import CaseResult
+from optibench.values import Host
+
+INT8_INSTRUCTIONS = ("avx512_vnni", "avx_vnni", "amx_int8", "asimddp", "i8mm")
+ROWS_PER_THREAD = 16
+"""Fewer rows of a matrix than this for each thread, and converting activations costs more than int8 saves."""
+
+
+def with_notes(results: Sequence[CaseResult], host: Host) -> list[CaseResult]:
+    """The results, each quantized case that is slower than its sibling with the likely reasons among its notes."""
+    siblings = {(r.target, r.backend, r.batch, r.length): r for r in results if r.precision == "fp32"}
+    noted = []
+    for result in results:
+        sibling = siblings.get((result.target, result.backend, result.batch, result.length))
+        if sibling and result.precision.startswith("int") and _slower(result, sibling):
+            why = "; ".join(reasons(result, host)) or "why is not known from what the runtime tells"
+            note = f"slower than {sibling.case}: {why}"
+            result = msgspec.structs.replace(result, notes=(*result.notes, note))
+        noted.append(result)
+    return noted
+
+
+def _slower(one: CaseResult, other: CaseResult) -> bool:
+    if not (one.speedup and other.speedup) or one is other:
+        return False
+    return one.speedup.high < other.speedup.low
+
+
+def reasons(result: CaseResult, host: Host) -> list[str]:
+    """What is known to make integer builds slow, where it holds for this one."""
+    found = []
+    executed = result.executed
+    if not set(INT8_INSTRUCTIONS) & set(host.isa):
+        found.append("this processor has no integer dot product (VNNI, AMX, SDOT)")
+    if executed:
+        integers = sum(n for name, n in executed.operations.items() if name.startswith("int"))
+        floats = sum(executed.operations.values()) - integers
+        if result.precision.endswith("-weights"):
+            found.append(
+                "only weights are integers: they are converted back for every product, which saves memory, not time"
+            )
+        elif executed.precision != "int8":
+            found.append(f"{executed.precision} was executed, not int8")
+        elif floats > integers:
+            found.append(f"only {integers} of {integers + floats} large operations run in int8")
+        leftover = int(executed.detail.get("quantize_nodes", 0))
+        if integers and leftover > 3 * integers:
+            found.append(
+                f"{leftover} quantize and dequantize steps were not fused into the {integers} integer operations"
+            )
+        if executed.fallback_nodes:
+            found.append(f"{executed.fallback_nodes} nodes run on another device, with copies between")
+        rows = result.batch * max(result.length, 1)
+        if rows < ROWS_PER_THREAD * max(executed.threads, 1):
+            found.append(f"{rows} rows are few for {executed.threads} threads: conversions outweigh the products")
+    return found

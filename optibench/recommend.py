@@ -1,0 +1,103 @@
+"""Which case to ship: the fastest that keeps the accuracy, and a sentence that says so."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Sequence
+
+import msgspec
+
+from optibench.results import CaseResult, Recommended, ScoreResult
+
+TITLES = {"onnxruntime": "ONNX Runtime", "openvino": "OpenVINO", "pytorch": "PyTorch", "tensorrt": "TensorRT"}
+
+
+def within_floor(scores: Sequence[ScoreResult], floor: float) -> bool | None:
+    """Whether the first metric keeps at least ``floor`` of the reference's value (MLPerf Inference's bar). A share of
+    nothing is nothing: where the reference itself scores 0 or less, there is no telling (None)."""
+    if not scores or scores[0].reference <= 0:
+        return None
+    return scores[0].value >= floor * scores[0].reference
+
+
+def with_floor(cases: Sequence[CaseResult], floor: float) -> list[CaseResult]:
+    """The cases judged against another accuracy floor."""
+    return [msgspec.structs.replace(case, within_floor=within_floor(case.scores, floor)) for case in cases]
+
+
+def _by_case(results: Sequence[CaseResult]) -> dict[str, list[CaseResult]]:
+    """The measured cases, each with its results at every shape."""
+    found: dict[str, list[CaseResult]] = defaultdict(list)
+    for result in results:
+        if result.status == "ok" and result.latency_seconds and result.latency_seconds.p50:
+            found[result.case].append(result)
+    return found
+
+
+def _speed(results: Sequence[CaseResult]) -> float:
+    """Speed-up of one case: the geometric mean over its shapes."""
+    speedups = [r.speedup.mid for r in results if r.speedup]
+    return math.exp(sum(map(math.log, speedups)) / len(speedups)) if speedups else 0.0
+
+
+def _faster(results: Sequence[CaseResult]) -> bool:
+    """Whether a case is faster than the reference at some shape, and slower at none."""
+    return all(r.verdict in ("faster", "same") for r in results) and any(r.verdict == "faster" for r in results)
+
+
+def recommended_case(results: Sequence[CaseResult], reference: str | None) -> str | None:
+    """The fastest case that keeps the accuracy; the reference if none is faster; None if nothing can be said."""
+    found = _by_case(results)
+    if reference not in found or all(r.within_floor is None for rs in found.values() for r in rs):
+        return None
+    sound = [c for c, rs in found.items() if c != reference and _faster(rs) and all(r.within_floor for r in rs)]
+    return max(sound, key=lambda case: _speed(found[case]), default=reference)
+
+
+def recommend(results: Sequence[CaseResult], reference: str | None) -> tuple[Recommended | None, str | None]:
+    """The recommended case in a sentence, or why there is none."""
+    found = _by_case(results)
+    if not found:
+        return None, "Nothing was measured."
+    if reference is None or reference not in found:
+        return None, "The reference was not measured, so there is nothing to compare with."
+    best = recommended_case(results, reference)
+    if best is None:
+        faster = [case for case, rs in found.items() if case != reference and _faster(rs)]
+        fastest = max(faster, key=lambda case: _speed(found[case]), default=None)
+        hint = f" By latency alone {fastest} is the fastest ({_speed(found[fastest]):.2f}×)." if fastest else ""
+        scored = any(r.scores for rs in found.values() for r in rs)
+        why = (
+            "The reference itself scores 0 on these data, so they cannot tell what a build loses: give others"
+            if scored
+            else "Accuracy was not measured, and no build is recommended without it: give"
+        )
+        return None, f"{why} with --dataset.{hint}"
+    sentence = _sentence(found[best], found[reference][0])
+    return Recommended(case=best, sentence=sentence), None
+
+
+def _sentence(found: Sequence[CaseResult], reference: CaseResult) -> str:
+    best = found[0]
+    latency = f"{_p50(best) * 1e3:.3g} ms at batch {best.batch}" + (f" × {best.length} tokens" if best.length else "")
+    if best.verdict == "reference" or best.speedup is None:
+        return f"Keep {_title(best)}: no build is both faster and accurate enough on this machine ({latency})."
+    kept = ""
+    if best.scores and best.scores[0].reference:
+        score = best.scores[0]
+        kept = f", and keeps {score.value / score.reference:.1%} of its {score.metric}"
+    mean = f"; {_speed(found):.2f}× over all shapes" if len(found) > 1 else ""
+    return (
+        f"{_title(best)} answers in {latency}, {best.speedup.mid:.2f}× as fast as {_title(reference)} "
+        f"({best.speedup.low:.2f} to {best.speedup.high:.2f}{mean}){kept}, on this machine."
+    )
+
+
+def _p50(result: CaseResult) -> float:
+    assert result.latency_seconds is not None, "only measured cases are recommended"
+    return result.latency_seconds.p50 or 0.0
+
+
+def _title(result: CaseResult) -> str:
+    return f"{TITLES.get(result.backend, result.backend)} {result.precision}"

@@ -1,0 +1,104 @@
+"""The report's main table as plain text cells: what the text report and report.md both show."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from optibench.render.units import NONE, bytes_text, change_text, ratio_text, score_places, score_text, seconds_text
+from optibench.results import CaseResult, Comparison, Latency, ScoreResult
+from optibench.values import Executed, Shape
+
+
+@dataclass(frozen=True, kw_only=True)
+class Column:
+    """One column: a title and a cell for each of ``shown_cases``. ``key`` columns say which row it is."""
+
+    title: str
+    cells: tuple[str, ...]
+    key: bool = False
+    right: bool = True
+
+
+def shown_cases(comparison: Comparison) -> list[CaseResult]:
+    """The table's rows: what ran, and what failed though others ran (what was skipped is told below the table)."""
+    if not any(case.status == "ok" for case in comparison.cases):
+        return []
+    return [case for case in comparison.cases if case.status != "skipped"]
+
+
+def columns(comparison: Comparison) -> list[Column]:
+    """The columns, most important first. Accuracy stands beside every latency: the primary score, or where there are
+    no labels the cosine to the reference's outputs."""
+    cases = shown_cases(comparison)
+
+    def column(title: str, cells: list[str], *, key: bool = False, right: bool = True) -> Column:
+        return Column(title=title, cells=tuple(cells), key=key, right=right)
+
+    result = [column("case", [case.case for case in cases], key=True, right=False)]
+    if len({shape_of(case) for case in cases}) > 1:
+        result.append(column("shape", [shape_text(case) for case in cases], key=True))
+    result += [
+        column("p50", [seconds_text(latency_of(case).p50) for case in cases]),
+        column("p99", [seconds_text(latency_of(case).p99) for case in cases]),
+        column("speedup", [NONE if case.verdict == "reference" else ratio_text(case.speedup) for case in cases]),
+        column("verdict", [mark(case) for case in cases], right=False),
+    ]
+    if metric := primary_metric(comparison):
+        result.append(column(metric, [score_cell(case) for case in cases], right=False))
+    elif any(case.parity for case in cases):
+        result.append(column("cosine", [f"{case.parity.cosine:.4f}" if case.parity else NONE for case in cases]))
+    return [
+        *result,
+        column("size", [bytes_text(case.artifact_bytes) for case in cases]),
+        column("peak memory", [bytes_text(case.peak_memory_bytes) for case in cases]),
+        column("executed", [executed_text(case.executed) for case in cases], right=False),
+    ]
+
+
+def mark(case: CaseResult) -> str:
+    """The verdict in a word, or what matters more: that the case failed, or lost too much accuracy."""
+    if case.status != "ok":
+        return case.status
+    return "below floor" if case.within_floor is False else case.verdict
+
+
+def latency_of(case: CaseResult) -> Latency:
+    """The case's quantiles, all None where it has none."""
+    return case.latency_seconds or Latency(p50=None, p90=None, p99=None)
+
+
+def shape_of(case: CaseResult) -> Shape:
+    """The shape that this row was measured at."""
+    return Shape(batch=case.batch, length=case.length)
+
+
+def shape_text(case: CaseResult) -> str:
+    """``8×128``: rows and tokens, or just rows."""
+    return shape_of(case).name.replace("x", "×")
+
+
+def primary_metric(comparison: Comparison) -> str | None:
+    """The first metric that any case has a score of."""
+    return next((score.metric for case in comparison.cases for score in case.scores), None)
+
+
+def score_cell(case: CaseResult) -> str:
+    """The primary score, and for all but the reference its change with the interval."""
+    if not case.scores:
+        return NONE
+    score = case.scores[0]
+    return score_text(score.value) if case.verdict == "reference" else score_with_change(score)
+
+
+def score_with_change(score: ScoreResult) -> str:
+    """``0.725 -0.004 [-0.010, +0.002]``."""
+    return f"{score_text(score.value)} {change_text(score.change, score_places(score.value))}"
+
+
+def executed_text(executed: Executed | None) -> str:
+    """What the runtime really did: ``CPUExecutionProvider fp32, 2 threads``."""
+    if executed is None:
+        return NONE
+    threads = f"{executed.threads} thread{'' if executed.threads == 1 else 's'}"
+    elsewhere = f", {executed.fallback_nodes} nodes elsewhere" if executed.fallback_nodes else ""
+    return f"{executed.provider} {executed.precision}, {threads}{elsewhere}"

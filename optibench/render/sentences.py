@@ -1,0 +1,171 @@
+"""What a report says in words, one function a paragraph: the text report and report.md say the same.
+
+Texts of the comparison come in as they are to be shown (render/plain.py); nothing here needs to escape.
+"""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass
+
+from optibench.render.columns import primary_metric, shape_text, shown_cases
+from optibench.render.units import counted, listed, ratio_text, share_text
+from optibench.results import CaseResult, Comparison
+from optibench.stats import QUANTILE_SAMPLES
+from optibench.values import DataRef
+
+QUICK = "quick: not for ranking"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Group:
+    """Some cases that share what is said of them: ``skipped``, ``failed`` or ``note``."""
+
+    kind: str
+    cases: str
+    text: str
+
+
+def model_line(comparison: Comparison) -> str:
+    """Which model, which revision, which task."""
+    model = comparison.model
+    return f"{model.id} ({short(model.revision)}) · {model.task}"
+
+
+def machine_line(comparison: Comparison) -> str:
+    """The machine in short; report.md has all of it."""
+    host = comparison.host
+    used = len(host.affinity)
+    cores = counted(host.cores, "core") if used == host.cores else f"{used} of {counted(host.cores, 'core')}"
+    return " · ".join((host.cpu_model, cores, f"{host.memory_bytes / 1e9:.1f} GB memory", *host.gpus))
+
+
+def workload_line(comparison: Comparison) -> str:
+    """What every case was asked to do, and how often it was started afresh."""
+    workload = comparison.workload
+    rounds = sorted({case.rounds for case in comparison.cases if case.rounds}) or [workload.rounds]
+    number = f"{rounds[0]}" if len(rounds) == 1 else f"{rounds[0]}–{rounds[-1]}"
+    parts = [f"batch {listed(workload.batches)}"]
+    if any(workload.lengths):
+        parts.append(f"length {listed(workload.lengths)}")
+    parts.append(f"{number} round{'' if number == '1' else 's'}")
+    return " · ".join([*parts, QUICK] if workload.tier == "quick" else parts)
+
+
+def distrust(comparison: Comparison) -> str | None:
+    """Why no number here can be trusted, if the A/A check failed."""
+    ratio = comparison.noise.aa_ratio
+    if ratio is None or ratio.low <= 1 <= ratio.high:
+        return None
+    return (
+        "DO NOT TRUST THESE NUMBERS: the A/A check failed. The reference measured against its own twin gave "
+        f"{ratio.mid:.3f}× ({ratio.low:.3f}–{ratio.high:.3f}), an interval that must hold 1. Something other than the "
+        "builds made a difference of that size. Stop what else runs on this machine and run again."
+    )
+
+
+def advice(comparison: Comparison) -> str:
+    """The recommended case in one sentence, or why there is none."""
+    recommended = comparison.recommended
+    if recommended is None:
+        return f"No case is recommended: {comparison.recommended_reason or 'no reason was recorded'}"
+    named = recommended.case in recommended.sentence
+    return f"Recommended: {recommended.sentence if named else f'{recommended.case}. {recommended.sentence}'}"
+
+
+def legend(comparison: Comparison) -> list[str]:
+    """How to read the table: only what stands in it."""
+    cases = shown_cases(comparison)
+    if not cases:
+        return []
+    over = f"over {comparison.reference}" if comparison.reference else "over the reference"
+    lines = [f"Speedup {over} with its 95% interval; memory is the process's peak."]
+    if metric := primary_metric(comparison):
+        lines.append(f"After each {metric} its change against the reference's with its 95% interval.")
+    elif any(case.parity for case in cases):
+        lines.append("Cosine: how near the outputs are to the reference's (1: the same), a mean over the examples.")
+    measured = [case.latency_seconds for case in cases if case.latency_seconds]
+    if any(latency.p99 is None for latency in measured):
+        lines.append(f"No p99 where there were fewer than {QUANTILE_SAMPLES[0.99]} undisturbed calls.")
+    if any(case.within_floor is False for case in cases):
+        floor = f"{comparison.workload.accuracy_floor * 100:.4g}%"
+        lines.append(f"Below floor: under {floor} of the reference's score; never recommended.")
+    return lines
+
+
+def noise(comparison: Comparison) -> str:
+    """What can be told apart here, and how much was disturbed."""
+    measured = comparison.noise
+    share = f"{share_text(measured.disturbed_share)} of bursts were disturbed by other work and left out."
+    if measured.aa_ratio is None or measured.floor is None:
+        return f"Noise floor unknown: the reference was not measured against a twin (no A/A check). {share}"
+    unsettled = "" if measured.settled else " Some processes were timed before their warm-up had settled."
+    return (
+        f"Noise floor ±{share_text(measured.floor)}: smaller differences cannot be told apart here "
+        f"(A/A {ratio_text(measured.aa_ratio)}).{unsettled} {share}"
+    )
+
+
+def accuracy(comparison: Comparison) -> list[str]:
+    """What data judged accuracy and what calibrated; what to type where it was not measured."""
+    workload = comparison.workload
+    calibrated = f"Calibrated with {_data(workload.calibration)}." if workload.calibration else None
+    if metric := primary_metric(comparison):
+        on = f" on {_data(workload.dataset)}" if workload.dataset else ""
+        judged = f"Accuracy is {metric}{on}."
+    elif workload.dataset:
+        judged = f"Accuracy was not measured: no case has a score on {_data(workload.dataset)}."
+    else:
+        model = shlex.quote(comparison.model.id)
+        judged = (
+            "Accuracy was not measured, for want of labelled data. Type: "
+            f"optibench compare {model} --dataset FILE_OR_HUB_ID --columns role=name"
+        )
+    return [judged, calibrated] if calibrated else [judged]
+
+
+def left_out(comparison: Comparison) -> list[Group]:
+    """Skipped and failed cases by reason: a target that is left out whole for one reason is one line."""
+    groups: dict[tuple[str, str], list[CaseResult]] = {}
+    for case in comparison.cases:
+        if case.status != "ok":
+            groups.setdefault((case.status, case.reason or "no reason was recorded"), []).append(case)
+    return [
+        Group(kind=kind, cases=_names(comparison, cases), text=reason)
+        for (kind, reason), cases in sorted(groups.items(), key=lambda item: item[0][0] != "skipped")
+    ]
+
+
+def notes(comparison: Comparison) -> list[Group]:
+    """What is to be known of single cases: why int8 is slower here, and the like."""
+    groups: dict[str, list[CaseResult]] = {}
+    for case in comparison.cases:
+        for note in case.notes:
+            groups.setdefault(note, []).append(case)
+    return [Group(kind="note", cases=_names(comparison, cases), text=note) for note, cases in groups.items()]
+
+
+def short(digest: str) -> str:
+    """A digest or commit as far as it is needed to tell it apart; other revisions as they are."""
+    bare = digest.removeprefix("sha256:")
+    return bare[:12] if len(bare) >= 40 else digest
+
+
+def _data(data: DataRef) -> str:
+    return f"{data.id}, {counted(data.count, 'example')} (sha256 {short(data.sha256)})"
+
+
+def _names(comparison: Comparison, cases: list[CaseResult]) -> str:
+    """Whole targets by their name; a case by its own, with its shape if its other shapes fared otherwise."""
+    mine = {(case.case, shape_text(case)) for case in cases}
+    named: dict[str, None] = {}  # a set that keeps its order
+    for case in cases:
+        target = {(c.case, shape_text(c)) for c in comparison.cases if c.target == case.target}
+        shapes = {pair for pair in target if pair[0] == case.case}
+        if target <= mine and len({name for name, _ in target}) > 1:
+            named[f"{case.target} ({counted(len({name for name, _ in target}), 'case')})"] = None
+        elif shapes <= mine:
+            named[case.case] = None
+        else:
+            named[f"{case.case} at {shape_text(case)}"] = None
+    return ", ".join(named)

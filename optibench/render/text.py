@@ -1,0 +1,138 @@
+"""The report on a terminal: what to do first, one table, then what the numbers rest on."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
+
+from optibench.render import sentences
+from optibench.render.columns import Column, columns, mark, shown_cases
+from optibench.render.plain import plain, with_text
+from optibench.results import Comparison
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+STYLES = {"faster": "green", "slower": "red", "failed": "red", "below floor": "yellow", "unknown": "magenta"}
+
+
+def render(comparison: Comparison, width: int | None = None, color: bool = False) -> str:
+    """The report as text. ``width`` is the terminal's; None (a file, a pipe) breaks no line.
+
+    Columns that do not fit go on in a further table below, so that no name or number is cut; a name wider than the
+    terminal makes its line longer. ``color`` adds ANSI colours.
+    """
+    from io import StringIO
+
+    from rich.console import Console
+    from rich.text import Text
+
+    comparison = with_text(comparison, plain)
+    out = StringIO()
+    # All that rich would otherwise ask of the environment is said here. No line is ever too long for it: tables are
+    # split and words wrapped before.
+    console = Console(
+        file=out,
+        width=100_000,
+        height=100,
+        force_terminal=color,
+        force_jupyter=False,
+        color_system="standard" if color else None,
+        no_color=not color,
+        legacy_windows=False,
+    )
+
+    def say(text: str, style: str = "", *, indent: str = "", hanging: str = "") -> None:
+        for line in _wrapped(text, width, indent, hanging):
+            console.print(Text(line, style=style, end=""))
+
+    if reason := sentences.distrust(comparison):
+        say(reason, "bold red")
+        say("")
+    say(sentences.model_line(comparison), "bold")
+    say(sentences.machine_line(comparison))
+    say(sentences.workload_line(comparison), "yellow" if comparison.workload.tier == "quick" else "")
+    say("")
+    say(sentences.advice(comparison), "bold green" if comparison.recommended else "bold yellow")
+    say("")
+    _print_tables(console, comparison, width)
+    for line in (*sentences.legend(comparison), sentences.noise(comparison), *sentences.accuracy(comparison)):
+        say(line)
+    for title, lines in _lists(comparison):
+        say("")
+        say(title, "bold")
+        for text in lines:
+            say(text, indent="  ", hanging="    ")
+    return "\n".join(line.rstrip() for line in out.getvalue().splitlines()) + "\n"
+
+
+def _lists(comparison: Comparison) -> Iterator[tuple[str, list[str]]]:
+    """The titled lists below the table, those that have something to say."""
+    groups = [*sentences.left_out(comparison), *sentences.notes(comparison)]
+    for kind, title in (("skipped", "Skipped"), ("failed", "Failed"), ("note", "Notes")):
+        if lines := [f"{group.cases}: {group.text}" for group in groups if group.kind == kind]:
+            yield title, lines
+    if comparison.warnings:
+        yield "Warnings", list(comparison.warnings)
+
+
+def _print_tables(console: Console, comparison: Comparison, width: int | None) -> None:
+    cases = shown_cases(comparison)
+    best = comparison.recommended.case if comparison.recommended else None
+    for part in _parts(columns(comparison), width) if cases else ():
+        table = _table(part)
+        for row, case in enumerate(cases):
+            style = STYLES.get(mark(case), "")
+            table.add_row(
+                *(_cell(column.cells[row], style if column.title == "verdict" else "") for column in part),
+                style="bold" if case.case == best else "",
+            )
+        console.print(table)
+        console.print()
+
+
+def _table(part: list[Column]) -> Table:
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
+    table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0), header_style="")
+    for column in part:
+        table.add_column(_cell(column.title, "bold"), justify="right" if column.right else "left", no_wrap=True)
+    return table
+
+
+def _cell(text: str, style: str) -> Text:
+    """A cell that rich shows as it stands: a bare string would be read as its markup."""
+    from rich.text import Text
+
+    return Text(text, style=style)
+
+
+def _parts(all_columns: Iterable[Column], width: int | None) -> list[list[Column]]:
+    """The columns, cut into tables that fit; each begins with the key columns."""
+    all_columns = list(all_columns)
+    keys = [column for column in all_columns if column.key]
+    parts: list[list[Column]] = [[]]
+    for column in all_columns[len(keys) :]:
+        if width is not None and parts[-1] and _width([*keys, *parts[-1], column]) > width:
+            parts.append([])
+        parts[-1].append(column)
+    return [[*keys, *part] for part in parts]
+
+
+def _width(part: list[Column]) -> int:
+    """Terminal cells of a table: a wide character takes two."""
+    from rich.cells import cell_len
+
+    return sum(max(map(cell_len, (column.title, *column.cells))) for column in part) + 2 * (len(part) - 1)
+
+
+def _wrapped(text: str, width: int | None, indent: str, hanging: str) -> list[str]:
+    if width is None or not text:
+        return [indent + text]
+    return textwrap.wrap(
+        text, width, initial_indent=indent, subsequent_indent=hanging, break_long_words=False, break_on_hyphens=False
+    )

@@ -1,0 +1,239 @@
+"""A run's folder: records as they are made, then everything that is computed from them. All strict JSON, all whole.
+
+records.jsonl  plan.json  comparison.json  table.csv  records.parquet  report.md  logs/
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import shlex
+import tempfile
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from optibench.errors import OptibenchError
+from optibench.parquet import parquet_from_records
+from optibench.results import COMPARISON_SCHEMA, Comparison
+from optibench.strict_json import strict_json, value_from_json
+from optibench.values import RECORD_SCHEMA, Record
+
+RECORDS = "records.jsonl"
+PLAN = "plan.json"
+COMPARISON = "comparison.json"
+PARQUET = "records.parquet"
+FILES = (RECORDS, PLAN, COMPARISON, PARQUET, "table.csv", "report.md")
+"""What a run writes: a folder that holds one of these is not free for another run."""
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run's folder at ``path``; ``create`` makes one, ``open_run`` finds one."""
+
+    path: Path
+
+    @property
+    def logs(self) -> Path:
+        """Where workers' logs lie."""
+        return self.path / "logs"
+
+    def append(self, record: Record) -> None:
+        """Adds one record as one line, on the disk when this returns, whole or not at all.
+
+        Errors: a number that is not finite; a full, failing or unwritable disk (the records before are kept).
+        """
+        line = strict_json(record) + b"\n"
+        try:
+            with (self.path / RECORDS).open("a+b", buffering=0) as file:
+                _append_whole(file.fileno(), line)
+        except OSError as error:
+            raise self._write_error(RECORDS, error) from error
+
+    def records(self) -> tuple[list[Record], list[str]]:
+        """Every record so far, and warnings: a last line that was cut off by a crash is left out and said.
+
+        Errors: a broken line before the end, or one of another schema, by its number.
+        """
+        file = self.path / RECORDS
+        try:
+            data = file.read_bytes() if file.exists() else b""
+        except OSError as error:
+            raise OptibenchError(f"{file} cannot be read: {error.strerror or error}.") from error
+        *lines, torn = data.split(b"\n")
+        warnings = []
+        if torn:
+            warnings.append(
+                f"The last line of {file} (line {len(lines) + 1}) was cut off while it was written; "
+                "it is left out, and its job counts as not done."
+            )
+        found = [
+            value_from_json(line, Record, RECORD_SCHEMA, f"Line {number} of {file}")
+            for number, line in enumerate(lines, 1)
+            if line.strip()
+        ]
+        return found, warnings
+
+    def write_plan(self, plan: Any) -> None:
+        """Keeps what ``--resume`` needs to know: any value that strict JSON can hold."""
+        self._write(PLAN, strict_json(plan))
+
+    def plan(self) -> Any:
+        """The plan as plain JSON values. Errors: there is none, or it cannot be read."""
+        file = self.path / PLAN
+        try:
+            return msgspec.json.decode(file.read_bytes())
+        except FileNotFoundError as error:
+            raise OptibenchError(
+                f"{self.path} has no {PLAN}, so this run cannot be resumed. Start it anew in another folder."
+            ) from error
+        except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
+            raise OptibenchError(f"{file} cannot be read: {error}. Start the run anew in another folder.") from error
+
+    def write_comparison(self, comparison: Comparison, texts: Mapping[str, str]) -> None:
+        """Writes comparison.json, each of ``texts`` (file name to content: table.csv, report.md, ...) and, from the
+        records here, records.parquet. Each replaces its predecessor in one step."""
+        self._write(COMPARISON, json_text(comparison).encode())
+        for name, text in texts.items():
+            self._write(name, text.encode())
+        self._write(PARQUET, parquet_from_records(self.records()[0]))
+
+    def _write(self, name: str, data: bytes) -> None:
+        try:
+            write_whole(self.path / name, data)
+        except OSError as error:
+            raise self._write_error(name, error) from error
+
+    def _write_error(self, name: str, error: OSError) -> OptibenchError:
+        go_on = f"--resume {shlex.quote(str(self.path))}"
+        if error.errno in FULL:
+            return OptibenchError(
+                f"The disk is full: {name} could not be written to {self.path}. "
+                f"The records so far are kept. Free some space and go on with {go_on}"
+            )
+        return OptibenchError(
+            f"{name} could not be written to {self.path}: {error.strerror or error}. "
+            f"The records so far are kept. Mend this and go on with {go_on}"
+        )
+
+
+def create(out: Path | None, model_id: str) -> Run:
+    """A new run's folder: ``out``, or ./optibench-runs/TIME-MODEL/ where that is None.
+
+    Errors: the folder holds a run already, a file is in the way, or it cannot be written.
+    """
+    path = out.expanduser() if out else _default_path(model_id)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        if any((path / name).exists() for name in FILES):
+            raise OptibenchError(
+                f"{path} already holds a run. Go on with it by --resume {shlex.quote(str(path))}, "
+                "or give another folder with --out."
+            )
+        (path / "logs").mkdir(exist_ok=True)
+        tempfile.TemporaryFile(dir=path).close()  # now, not after minutes of building
+    except (FileExistsError, NotADirectoryError) as error:
+        file = next((p for p in (path / "logs", path, *path.parents) if p.is_file()), error.filename)
+        raise OptibenchError(
+            f"{path} cannot be a run's folder: {file} is a file. Give another folder with --out."
+        ) from error
+    except OSError as error:
+        raise OptibenchError(
+            f"The run's folder {path} cannot be written: {error.strerror or error}. Give another folder with --out."
+        ) from error
+    return Run(path)
+
+
+def open_run(path: Path) -> Run:
+    """The run that was begun in this folder. Error: there is none."""
+    path = path.expanduser()
+    if any((path / name).is_file() for name in (RECORDS, PLAN)):
+        return Run(path)
+    what = "has no run in it" if path.is_dir() else "is not a folder" if path.exists() else "does not exist"
+    raise OptibenchError(
+        f"{path} {what}: expected a run's folder, with {PLAN} and {RECORDS}. By default runs lie in ./optibench-runs/."
+    )
+
+
+def load(path: Path) -> Comparison:
+    """The comparison of a run's folder, or of a comparison.json. Errors: missing, broken, or of another schema."""
+    path = path.expanduser()
+    file = path / COMPARISON if path.is_dir() else path
+    try:
+        data = file.read_bytes()
+    except FileNotFoundError as error:
+        unfinished = path.is_dir() and (path / RECORDS).exists()
+        hint = (
+            f"The run is not finished: go on with --resume {shlex.quote(str(path))}"
+            if unfinished
+            else f"Give a run's folder or its {COMPARISON}."
+        )
+        raise OptibenchError(f"There is no {file}. {hint}") from error
+    except OSError as error:
+        raise OptibenchError(f"{file} cannot be read: {error.strerror or error}.") from error
+    return value_from_json(data, Comparison, COMPARISON_SCHEMA, str(file))
+
+
+def json_text(comparison: Comparison) -> str:
+    """comparison.json as text, indented for people."""
+    return msgspec.json.format(strict_json(comparison), indent=2).decode() + "\n"
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Replaces ``path`` by ``data`` in one step: a reader, or a crash, meets the old content or all of the new."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def _append_whole(descriptor: int, line: bytes) -> None:
+    """Writes the line after the last whole one; if that fails, nothing of it stays."""
+    end = os.fstat(descriptor).st_size
+    whole = _whole_length(descriptor, end)
+    if whole < end:  # a crash cut the last line off: a line appended to it would break both
+        os.ftruncate(descriptor, whole)
+    try:
+        written = os.write(descriptor, line)
+        while written < len(line):  # a full disk takes a part first, and says so at the next write
+            written += os.write(descriptor, line[written:])
+        os.fsync(descriptor)
+    except OSError:
+        with suppress(OSError):
+            os.ftruncate(descriptor, whole)
+        raise
+
+
+def _whole_length(descriptor: int, end: int) -> int:
+    """Length of the file up to its last newline, searched from the end."""
+    step = 1 << 16
+    for start in range(max(end - step, 0), -step, -step):
+        found = os.pread(descriptor, step, max(start, 0)).rfind(b"\n")
+        if found >= 0:
+            return max(start, 0) + found + 1
+    return 0
+
+
+def _default_path(model_id: str) -> Path:
+    """A name that no run has yet, the time first so that a listing is in order."""
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", model_id)[-60:].strip("-.") or "model"
+    base = Path("optibench-runs") / f"{datetime.now().astimezone():%Y%m%d-%H%M%S}-{name}"
+    path, number = base, 1
+    while path.exists():  # two runs of one model in one second
+        number += 1
+        path = base.with_name(f"{base.name}-{number}")
+    return path
