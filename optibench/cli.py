@@ -92,6 +92,12 @@ class Commands(click.Group):
             ctx.fail(f"No such command {args[0]!r}.{hint} Known: {', '.join(self.commands)}.")
         return super().resolve_command(ctx, args)
 
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:  # here, since click ends the process by the signal, and the code is 130 by contract
+            raise click.exceptions.Exit(INTERRUPTED) from None
+
 
 def model_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """The options that say what a model is and what it may do."""
@@ -387,21 +393,29 @@ def show_rows(rows: list[dict[str, Any]], as_json: bool, cells: Callable[[dict[s
         click.echo("  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[-1]]))
 
 
+def leave_interrupted() -> NoReturn:
+    """Ends with 130 whatever Python makes of it: an interrupt that struck while a module was being imported makes it
+    end by the signal instead, and a script could not tell that from a kill."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(INTERRUPTED)
+
+
 def main() -> NoReturn:
     """The program: runs a command and turns whatever it raises into a message and an exit code."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a kill ends workers as Ctrl-C does
     debug = "--debug" in sys.argv or bool(os.environ.get("OPTIBENCH_DEBUG"))
     try:
-        cli.main(standalone_mode=False)
+        code = cli.main(standalone_mode=False)  # an int where click itself ends (--help, an Exit), else None
         sys.stdout.flush()
-        sys.exit(0)
-    except click.exceptions.Exit as error:
-        sys.exit(error.exit_code)
+        if code == INTERRUPTED:
+            leave_interrupted()
+        sys.exit(code or 0)
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
     except (KeyboardInterrupt, click.Abort):
-        sys.exit(INTERRUPTED)
+        leave_interrupted()
     except BrokenPipeError:  # the reader of our output went away: optibench targets | head -1
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)

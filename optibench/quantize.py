@@ -16,6 +16,7 @@ from optibench.cache import Cache, Entry
 from optibench.errors import CaseFailed, OptibenchError, Unsupported, first_line
 from optibench.host import package_versions
 from optibench.values import Artifact, Build, BuildTimes
+from optibench.weights import graph_files
 
 if TYPE_CHECKING:
     import numpy
@@ -102,12 +103,11 @@ def _given(build: Build, form: str) -> Artifact:
     path = Path(build.model.path)
     if form == "openvino" and path.suffix == ".onnx":
         form = "onnx"  # OpenVINO reads it as it is
-    data = path.with_suffix(".bin") if path.suffix == ".xml" else None
     return Artifact(
         format=form,
         path=str(path),
         sha256=build.model.ref.weights_sha256,
-        bytes=sum(p.stat().st_size for p in (path, data) if p and p.exists()),
+        bytes=sum(file.stat().st_size for file in graph_files(path)),
     )
 
 

@@ -71,7 +71,7 @@ def recommend(results: Sequence[CaseResult], reference: str | None) -> tuple[Rec
         why = (
             "The reference itself scores 0 on these data, so they cannot tell what a build loses: give others"
             if scored
-            else "Accuracy was not measured, and no build is recommended without it: give"
+            else "Accuracy was not measured, and no build is recommended without it: give labelled data"
         )
         return None, f"{why} with --dataset.{hint}"
     sentence = _sentence(found[best], found[reference][0])

@@ -7,6 +7,7 @@ and randomized interleaved trials' (Abedi and Brecht, ICPE 2017); docs/method.md
 
 from __future__ import annotations
 
+import os
 import random
 import time
 from collections.abc import Callable, Sequence
@@ -23,8 +24,8 @@ from optibench.values import Burst, Executed, Job, Measurement, Series, Shape, W
 
 OPEN_LIMIT_SECONDS = 600.0
 """Loading and compiling a large model may take minutes; a process that hangs must end some time."""
-BURST_LIMIT_SECONDS = 30.0
-"""A burst's limit on top of what the first call lets expect."""
+BURST_LIMIT_SECONDS = float(os.environ.get("OPTIBENCH_BURST_LIMIT_SECONDS", "30"))
+"""A burst's limit on top of what the first call lets expect. A very slow machine may want more."""
 LEAST_BLOCKS = 10
 
 Say = Callable[[str], None]
@@ -107,7 +108,7 @@ def run_round(
         _open_all(turners, launch, together, say)
         for turner in turners:
             for shape in sorted(turner.job.shapes, key=lambda s: s.batch * max(s.length, 1)):
-                if turner.alive and (reply := turner.ask(worker.Warm(shape=shape), _limit(turner, shape) + 60)):
+                if turner.alive and (reply := turner.ask(worker.Warm(shape=shape), _limit(turner, shape))):
                     turner.series[shape] = msgspec.convert(reply["series"], Series)
                     turner.bursts[shape] = []
         run_blocks(turners, workload, random.Random(seed), seconds, say)  # noqa: S311 (an order, no secret)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -78,10 +77,11 @@ def built(
     return job, artifact
 
 
-def each_precision() -> Iterator[Any]:
-    for name in BACKENDS:
-        for precision in importlib.import_module(f"optibench.backends.{name}").PRECISIONS:
-            yield pytest.param(name, precision, id=f"{name}-{precision}")
+EACH_PRECISION = [
+    (name, precision)
+    for name in BACKENDS
+    for precision in importlib.import_module(f"optibench.backends.{name}").PRECISIONS
+]
 
 
 def batch(made: tuple[Path, str], shape: Shape) -> dict[str, np.ndarray]:
@@ -104,7 +104,7 @@ def test_probing_says_yes_here_and_gives_a_reason_elsewhere(backend: ModuleType)
         assert backend.probe(strange)
 
 
-@pytest.mark.parametrize(("name", "precision"), each_precision())
+@pytest.mark.parametrize(("name", "precision"), EACH_PRECISION)
 def test_every_precision_is_built_runs_on_two_shapes_and_is_what_was_executed(
     name: str, precision: str, model: Model, made: tuple[Path, str], cache: Cache
 ) -> None:
