@@ -173,7 +173,11 @@ def run(
         "plan": msgspec.to_builtins(planned),
     }
     folder.write_plan(start)
-    return _go_on(folder, planned, start, say, launch)
+    try:
+        return _go_on(folder, planned, start, say, launch)
+    except OptibenchError:
+        folder.discard_if_empty()
+        raise
 
 
 def resume(directory: Path, say: Say = lambda text: None, launch: Launch | None = None) -> Result:

@@ -33,7 +33,7 @@ def unknown_name(kind: str, name: str, known: Iterable[str], hint: str = "") -> 
     """The error for a name that is not among ``known``: the nearest ones first, then all of them."""
     names = sorted(known)
     near = difflib.get_close_matches(name.lower(), [n.lower() for n in names], n=3, cutoff=0.5)
-    nearest = [n for n in names if n.lower() in near]
+    nearest = sorted((n for n in names if n.lower() in near), key=lambda n: near.index(n.lower()))
     parts = [f"Unknown {kind} {name!r}."]
     if nearest:
         parts.append(f"Did you mean {' or '.join(nearest)}?")

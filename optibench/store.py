@@ -9,6 +9,7 @@ import errno
 import os
 import re
 import shlex
+import shutil
 import tempfile
 from collections.abc import Mapping
 from contextlib import suppress
@@ -25,6 +26,7 @@ from optibench.results import COMPARISON_SCHEMA, Comparison
 from optibench.strict_json import strict_json, value_from_json
 from optibench.values import RECORD_SCHEMA, Record
 
+RUNS = "optibench-runs"
 RECORDS = "records.jsonl"
 PLAN = "plan.json"
 COMPARISON = "comparison.json"
@@ -45,6 +47,16 @@ class Run:
     def logs(self) -> Path:
         """Where workers' logs lie."""
         return self.path / "logs"
+
+    def discard_if_empty(self) -> None:
+        """Takes the folder away again if nothing was recorded: a mistyped command leaves no trace."""
+        if (self.path / RECORDS).exists():
+            return
+        shutil.rmtree(self.logs, ignore_errors=True)
+        (self.path / PLAN).unlink(missing_ok=True)
+        with suppress(OSError):  # it held something of the user's before, and stays
+            self.path.rmdir()
+            self.path.parent.rmdir() if self.path.parent.name == RUNS else None
 
     def append(self, record: Record) -> None:
         """Adds one record as one line, on the disk when this returns, whole or not at all.
@@ -231,7 +243,7 @@ def _whole_length(descriptor: int, end: int) -> int:
 def _default_path(model_id: str) -> Path:
     """A name that no run has yet, the time first so that a listing is in order."""
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", model_id)[-60:].strip("-.") or "model"
-    base = Path("optibench-runs") / f"{datetime.now().astimezone():%Y%m%d-%H%M%S}-{name}"
+    base = Path(RUNS) / f"{datetime.now().astimezone():%Y%m%d-%H%M%S}-{name}"
     path, number = base, 1
     while path.exists():  # two runs of one model in one second
         number += 1
