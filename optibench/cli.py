@@ -5,9 +5,7 @@ Only here is anything printed, and only here does the program exit. Nothing heav
 
 from __future__ import annotations
 
-import difflib
 import os
-import re
 import shlex
 import signal
 import sys
@@ -19,117 +17,10 @@ import click
 
 from optibench import __version__
 from optibench.errors import OptibenchError
+from optibench.options import INTERRUPTED, Commands, Duration, Names, Numbers, data_options, model_options
 from optibench.progress import Progress
 
 CRASHED = 70
-INTERRUPTED = 130
-
-
-class Names(click.ParamType[tuple[str, ...]]):
-    """Names divided by commas."""
-
-    name = "a,b"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, ...]:
-        if isinstance(value, tuple):
-            return value
-        return tuple(dict.fromkeys(part.strip() for part in value.split(",") if part.strip()))
-
-
-class Numbers(click.ParamType[tuple[int, ...]]):
-    """Whole numbers divided by commas."""
-
-    name = "1,8"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
-        if isinstance(value, tuple):
-            return value
-        try:
-            return tuple(dict.fromkeys(int(part) for part in value.split(",") if part.strip()))
-        except ValueError:
-            self.fail(f"{value!r} is not whole numbers divided by commas, such as 1,8.", param, ctx)
-
-
-class Duration(click.ParamType[float]):
-    """A time such as 90s, 10m or 1h30m, as seconds."""
-
-    name = "10m"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        if isinstance(value, float):
-            return value
-        match = re.fullmatch(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+(?:\.\d+)?)s?)?", value.strip())
-        if not match or not any(match.groups()):
-            self.fail(f"{value!r} is not a time such as 90s, 10m or 1h30m.", param, ctx)
-        hours, minutes, seconds = (float(group or 0) for group in match.groups())
-        return hours * 3600 + minutes * 60 + seconds
-
-
-class Columns(click.ParamType[dict[str, str]]):
-    """Columns by role: role=name,role=name."""
-
-    name = "role=name,..."
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> dict[str, str]:
-        if isinstance(value, dict):
-            return value
-        pairs = [part.partition("=") for part in value.split(",") if part.strip()]
-        if not all(role.strip() and column.strip() for role, _, column in pairs):
-            self.fail(f"{value!r} is not role=name pairs, such as text=review,label=stars.", param, ctx)
-        return {role.strip(): column.strip() for role, _, column in pairs}
-
-
-class Commands(click.Group):
-    """Names the nearest command for one that is not known, and lists commands in the order of their writing."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(self.commands)
-
-    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
-        if args and args[0] not in self.commands and not args[0].startswith("-"):
-            near = difflib.get_close_matches(args[0], self.commands, n=2)
-            hint = f" Did you mean {' or '.join(near)}?" if near else ""
-            ctx.fail(f"No such command {args[0]!r}.{hint} Known: {', '.join(self.commands)}.")
-        return super().resolve_command(ctx, args)
-
-    def invoke(self, ctx: click.Context) -> Any:
-        try:
-            return super().invoke(ctx)
-        except KeyboardInterrupt:  # here, since click ends the process by the signal, and the code is 130 by contract
-            raise click.exceptions.Exit(INTERRUPTED) from None
-
-
-def model_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The options that say what a model is and what it may do."""
-    for option in (
-        click.option("--task", help="What the model does; inferred if not given (optibench backends lists the tasks)."),
-        click.option("--trust-remote-code", is_flag=True, help="RISK: runs Python code that comes with the model."),
-        click.option("--allow-pickle", is_flag=True, help="RISK: loads pickled weights, which can run any code."),
-        click.option("--targets-dir", type=click.Path(path_type=Path), help="A folder with target files of your own."),
-        click.option("--seed", type=int, default=0, show_default=True, help="Seed of every random choice."),
-    ):
-        command = option(command)
-    return command
-
-
-def data_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The options that say which data judge and calibrate."""
-    for option in (
-        click.option("--limit", type=int, metavar="N", help="Judge by at most N rows."),
-        click.option(
-            "--calibration",
-            metavar="FILE_OR_HUB_ID",
-            help="Texts that calibrate int8; by default a part of --dataset is held out for it.",
-        ),
-        click.option("--columns", type=Columns(), help="Which column plays which role, e.g. text=review,label=stars."),
-        click.option(
-            "--dataset",
-            metavar="FILE_OR_HUB_ID",
-            help="Labelled data that judge accuracy: .csv, .tsv, .jsonl, .parquet, or user/name[:config[:split]].",
-        ),
-    ):
-        command = option(command)
-    return command
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})

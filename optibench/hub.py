@@ -14,6 +14,7 @@ from optibench.errors import OptibenchError, first_line
 
 TIMEOUT_SECONDS = 10.0
 PATTERNS = ["*.json", "*.txt", "*.model", "*.jinja", "*/config.json", "model*.safetensors"]
+PICKLES = ["pytorch_model*.bin*"]
 IGNORED = ["onnx/*", "openvino/*", "*.msgpack", "*.h5", "*.ot", "*/tokenizer*"]
 
 Say = Callable[[str], None]
@@ -37,13 +38,13 @@ def fetch(name: str, revision: str | None, allow_pickle: bool, say: Say) -> Snap
     from huggingface_hub import constants
 
     if constants.HF_HUB_OFFLINE:
-        return _cached(name, revision, "HF_HUB_OFFLINE is set")
+        return _cached(name, revision, allow_pickle, "HF_HUB_OFFLINE is set")
     try:
         info = huggingface_hub.HfApi().model_info(name, revision=revision, timeout=TIMEOUT_SECONDS)
     except Exception as error:  # httpx, huggingface_hub and the operating system each have their own
         if answer := _answered(name, revision, error):
             raise answer from error
-        snapshot = _cached(name, revision, f"{_endpoint()} cannot be reached")
+        snapshot = _cached(name, revision, allow_pickle, f"{_endpoint()} cannot be reached")
         say(f"{_endpoint()} cannot be reached; using the copy of {name} that was fetched before.")
         return snapshot
     names = [sibling.rfilename for sibling in info.siblings or ()]
@@ -55,19 +56,24 @@ def fetch(name: str, revision: str | None, allow_pickle: bool, say: Say) -> Snap
                 f"{name} has its weights only as pickle ({pickles[0]}), which can run any code when it is loaded. "
                 "Look for a revision with safetensors, or give --allow-pickle if you trust its author."
             )
-        patterns.append("pytorch_model*.bin*")
+        patterns += PICKLES
     elif not any(n.startswith("model") and n.endswith(".safetensors") for n in names):
         patterns.append("*.safetensors")
     say(f"fetching {name} at {str(info.sha)[:12]}")
     try:
         folder = huggingface_hub.snapshot_download(
-            name, revision=info.sha, allow_patterns=patterns, ignore_patterns=IGNORED, etag_timeout=TIMEOUT_SECONDS
+            # By its branch or tag, not by the commit: so the cache knows what the name meant when there is no network.
+            name,
+            revision=revision,
+            allow_patterns=patterns,
+            ignore_patterns=IGNORED,
+            etag_timeout=TIMEOUT_SECONDS,
         )
     except Exception as error:
         raise _answered(name, revision, error) or OptibenchError(
             f"{name} could not be fetched whole: {first_line(error)}. Run the command again: what came is kept."
         ) from error
-    return Snapshot(path=Path(folder), commit=str(info.sha), pipeline_tag=info.pipeline_tag)
+    return Snapshot(path=Path(folder), commit=Path(folder).name, pipeline_tag=info.pipeline_tag)
 
 
 def _endpoint() -> str:
@@ -76,11 +82,17 @@ def _endpoint() -> str:
     return str(constants.ENDPOINT)
 
 
-def _cached(name: str, revision: str | None, why: str) -> Snapshot:
+def _cached(name: str, revision: str | None, allow_pickle: bool, why: str) -> Snapshot:
     import huggingface_hub
 
+    # The same patterns as when it was fetched: whatever they leave out would count as missing.
+    patterns = [*PATTERNS, *(PICKLES if allow_pickle else ())]
     try:
-        folder = Path(huggingface_hub.snapshot_download(name, revision=revision, local_files_only=True))
+        folder = Path(
+            huggingface_hub.snapshot_download(
+                name, revision=revision, local_files_only=True, allow_patterns=patterns, ignore_patterns=IGNORED
+            )
+        )
     except Exception as error:
         at = f" at revision {revision}" if revision else ""
         raise OptibenchError(

@@ -11,11 +11,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from optibench import data, plugins
 from optibench.arrays import collated, save
 from optibench.cache import sha256_of_file
 from optibench.errors import OptibenchError, first_line
 from optibench.host import package_versions
+from optibench.tasks.base import tokenized
 from optibench.values import DataRef, Model, Shape, Value, Workload
 
 if TYPE_CHECKING:
@@ -82,7 +85,7 @@ def recipe(model: Model, workload: Workload, sources: Sources) -> dict[str, Any]
     """All that decides the inputs: the cache key."""
     return {
         "kind": "inputs",
-        "version": 1,
+        "version": 2,
         "model": model.ref.revision,
         "task": model.ref.task,
         "tokenizer": tokenizer_digest(model),
@@ -121,31 +124,31 @@ def make(folder: Path, model: Model, workload: Workload, rows: Rows) -> dict[str
         for start in range(0, len(order), BATCH)
     ]
     save(folder / "evaluation.npz", batches)
-    by_role = set(rows.calibration[0]) == set(rows.evaluation[0])
-    samples = (
-        task.encode(rows.calibration, tokenizer, model, workload.seed).inputs
-        if by_role and len(rows.calibration[0]) > 1
-        else [_plain(tokenizer, row["text"], model) for row in rows.calibration]
-    )
-    cut = [
-        {
-            name: array[: CALIBRATION_LENGTHS[number % len(CALIBRATION_LENGTHS)]]
-            for name, array in sample.items()
-            if array.ndim
-        }
-        for number, sample in enumerate(samples[: data.CALIBRATION_ROWS])
-    ]
-    save(folder / "calibration.npz", [collated([sample], pads) for sample in cut])
+    samples = _calibration_samples(task, rows, tokenizer, model, workload.seed)
+    save(folder / "calibration.npz", [collated([sample], pads) for sample in samples])
     texts = [str(value) for row in rows.calibration for role, value in row.items() if role != "label"]
     for shape in workload.shapes:
         save(folder / f"shape-{shape.name}.npz", [_timing(tokenizer, texts, shape)])
     return {"labels": encoded.labels if rows.sources.evaluation else [], "order": order, "names": list(batches[0])}
 
 
-def _plain(tokenizer: Any, text: str, model: Model) -> dict[str, numpy.ndarray]:
-    from optibench.tasks.base import tokenized
+def _calibration_samples(
+    task: Any, rows: Rows, tokenizer: Any, model: Model, seed: int
+) -> list[dict[str, numpy.ndarray]]:
+    """One input a sample, cut at CALIBRATION_LENGTHS in turn by the tokenizer (which keeps the closing token).
 
-    return tokenized(tokenizer, text, None, model)
+    Rows of the same roles as the evaluation's are encoded by the task; plain texts by the tokenizer alone.
+    """
+    by_role = set(rows.calibration[0]) == set(rows.evaluation[0]) and len(rows.calibration[0]) > 1
+    samples: list[dict[str, numpy.ndarray]] = []
+    for number, length in enumerate(CALIBRATION_LENGTHS):
+        short = msgspec.structs.replace(model, max_length=min(length, model.max_length or length))
+        mine = rows.calibration[number :: len(CALIBRATION_LENGTHS)]
+        if by_role:
+            samples += task.encode(mine, tokenizer, short, seed).inputs
+        else:
+            samples += [tokenized(tokenizer, str(row["text"]), None, short) for row in mine]
+    return [{name: array for name, array in sample.items() if array.ndim} for sample in samples]
 
 
 def _timing(tokenizer: Any, texts: Sequence[str], shape: Shape) -> dict[str, numpy.ndarray]:

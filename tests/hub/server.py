@@ -1,0 +1,119 @@
+"""The read half of the Hub's API on loopback: just what huggingface_hub's own client asks for.
+
+Repositories are dicts of file name to content; ``Hub.fail`` makes a repository answer with an error. A real server and
+the real client: what is tested is how optibench gets on with both.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+COMMIT = "1234567890abcdef1234567890abcdef12345678"
+ERRORS = {
+    "RepoNotFound": 404,
+    "RevisionNotFound": 404,
+    "EntryNotFound": 404,
+    "GatedRepo": 403,
+}
+
+
+class Hub:
+    """A Hub at ``url``; a context manager. ``asked`` lists every path that was requested."""
+
+    def __init__(self) -> None:
+        self.repos: dict[str, dict[str, bytes]] = {}
+        self.tags: dict[str, str] = {}
+        self.fail: dict[str, int | str] = {}
+        self.asked: list[tuple[str, str | None]] = []
+        hub = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_GET(self) -> None:
+                hub.answer(self, body=True)
+
+            def do_HEAD(self) -> None:
+                hub.answer(self, body=False)
+
+            def log_message(self, format: str, *args: Any) -> None:
+                """Quiet: pytest shows what matters."""
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
+
+    def __enter__(self) -> Hub:
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.server.shutdown()
+        self.server.server_close()
+
+    def answer(self, request: BaseHTTPRequestHandler, body: bool) -> None:
+        path = unquote(urlsplit(request.path).path)
+        self.asked.append((path, request.headers.get("Authorization")))
+        api = re.fullmatch(r"/api/(models|datasets)/([^/]+/[^/]+)(?:/revision/([^/]+))?(/tree/[^/]+.*)?", path)
+        file = re.fullmatch(r"/(datasets/)?([^/]+/[^/]+)/resolve/([^/]+)/(.+)", path)
+        found = api or file
+        repo = found[2] if found else ""
+        if repo in self.fail:
+            return self.refuse(request, self.fail[repo])
+        if repo not in self.repos:
+            return self.refuse(request, "RepoNotFound")
+        revision = (api[3] if api else file[3] if file else None) or "main"
+        if revision not in ("main", "v1", COMMIT):
+            return self.refuse(request, "RevisionNotFound")
+        if api and api[4]:
+            return self.send(request, json.dumps([self.entry(repo, name) for name in self.repos[repo]]).encode(), body)
+        if api:
+            return self.send(request, json.dumps(self.info(repo)).encode(), body)
+        assert file is not None
+        content = self.repos[repo].get(file[4])
+        if content is None:
+            return self.refuse(request, "EntryNotFound")
+        return self.send(request, content, body, etag=hashlib.sha256(content).hexdigest())
+
+    def info(self, repo: str) -> dict[str, Any]:
+        siblings = [{"rfilename": name} for name in self.repos[repo]]
+        return {"id": repo, "sha": COMMIT, "siblings": siblings, "pipeline_tag": self.tags.get(repo), "private": False}
+
+    def entry(self, repo: str, name: str) -> dict[str, Any]:
+        content = self.repos[repo][name]
+        return {"type": "file", "path": name, "size": len(content), "oid": hashlib.sha1(content).hexdigest()}
+
+    def refuse(self, request: BaseHTTPRequestHandler, why: int | str) -> None:
+        status = why if isinstance(why, int) else ERRORS[why]
+        request.send_response(status)
+        if isinstance(why, str):
+            request.send_header("X-Error-Code", why)
+        request.send_header("X-Error-Message", "as the test asked")
+        request.send_header("Content-Length", "0")
+        request.end_headers()
+
+    def send(self, request: BaseHTTPRequestHandler, content: bytes, body: bool, etag: str | None = None) -> None:
+        start = 0
+        wanted = re.fullmatch(r"bytes=(\d+)-(\d*)", request.headers.get("Range") or "")
+        if wanted:
+            start = int(wanted[1])
+            end = int(wanted[2]) + 1 if wanted[2] else len(content)
+            part = content[start:end]
+        else:
+            part = content
+        request.send_response(206 if wanted else 200)
+        request.send_header("X-Repo-Commit", COMMIT)
+        if etag:
+            request.send_header("ETag", f'"{etag}"')
+        if wanted:
+            request.send_header("Content-Range", f"bytes {start}-{start + len(part) - 1}/{len(content)}")
+        request.send_header("Accept-Ranges", "bytes")
+        request.send_header("Content-Length", str(len(part)))
+        request.end_headers()
+        if body:
+            request.wfile.write(part)
