@@ -228,6 +228,7 @@ def default_texts(count: int) -> list[str]:
             words = paragraph.split()
             if 25 <= len(words) <= 120 and paragraph[:1].isalpha():
                 found.append(" ".join(words).replace("*", "").replace("“", '"').replace("”", '"'))
+    found = list(dict.fromkeys(found))  # topics quote each other, and no text may both judge and calibrate
     step = max(1, len(found) // count)
     return found[::step][:count]
 

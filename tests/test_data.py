@@ -1,0 +1,115 @@
+"""Rows of data by role, from every kind of file, and the split that keeps calibration apart."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pyarrow
+import pyarrow.parquet
+import pytest
+
+from optibench import data
+from optibench.errors import OptibenchError
+
+ROLES = {"text": ("text", "sentence"), "text_pair?": ("text_pair",), "label": ("label", "stars")}
+ROWS = [{"sentence": "good film", "stars": "1"}, {"sentence": "bad, film", "stars": "0"}]
+WANTED = [{"text": "good film", "label": "1"}, {"text": "bad, film", "label": "0"}]
+
+
+def as_file(folder: Path, suffix: str) -> Path:
+    path = folder / f"data{suffix}"
+    if suffix == ".parquet":
+        pyarrow.parquet.write_table(pyarrow.Table.from_pylist(ROWS), path)
+    elif suffix == ".json":
+        path.write_text(json.dumps(ROWS))
+    elif suffix == ".jsonl":
+        path.write_text("".join(json.dumps(row) + "\n" for row in ROWS))
+    elif suffix == ".tsv":
+        path.write_text("sentence\tstars\ngood film\t1\nbad, film\t0\n")
+    else:
+        path.write_text('sentence,stars\ngood film,1\n"bad, film",0\n')
+    return path
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".tsv", ".json", ".jsonl", ".parquet"])
+def test_every_kind_of_file_gives_the_same_rows(tmp_path: Path, suffix: str) -> None:
+    assert data.rows(str(as_file(tmp_path, suffix)), ROLES, {}) == WANTED
+
+
+def test_a_header_in_a_comment_is_read_as_in_wordsim(tmp_path: Path) -> None:
+    path = tmp_path / "pairs.tsv"
+    path.write_text("# A collection\n# Word 1\tWord 2\tHuman (mean)\nlove\tsex\t6.77\ntiger\tcat\t7.35\n")
+    columns = {"text": "Word 1", "text_pair": "Word 2", "label": "Human (mean)"}
+    found = data.rows(str(path), ROLES, columns)
+    assert found[0] == {"text": "love", "text_pair": "sex", "label": "6.77"}
+    assert len(found) == 2
+
+
+def test_a_semicolon_file_with_a_byte_order_mark_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "data.csv"
+    path.write_bytes("\ufefftext;label\ngood, film;1\n".encode())
+    assert data.rows(str(path), ROLES, {}) == [{"text": "good, film", "label": "1"}]
+
+
+def test_plain_text_is_one_text_a_line(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("one\n\ntwo\n")
+    assert data.rows(str(tmp_path / "a.txt"), {"text": ("text",)}, {}) == [{"text": "one"}, {"text": "two"}]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("a.json", b"{}", "JSON objects"),
+        ("a.jsonl", b"[1]\n", "JSON objects"),
+        ("a.jsonl", b"{\n", "cannot be read as jsonl"),
+        ("a.parquet", b"not parquet", "cannot be read as parquet"),
+        ("a.xlsx", b"x", "expected one of .csv"),
+        ("a.csv", b"a,b\n1,2\n", "Its columns are: a, b"),
+    ],
+)
+def test_what_cannot_be_read_is_said(tmp_path: Path, name: str, content: bytes, words: str) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(OptibenchError, match=words):
+        data.rows(str(tmp_path / name), ROLES, {})
+
+
+def test_a_role_that_the_task_lacks_is_named(tmp_path: Path) -> None:
+    with pytest.raises(OptibenchError, match=r"roles are text, text_pair \(optional\), label"):
+        data.rows(str(as_file(tmp_path, ".csv")), ROLES, {"txt": "sentence"})
+
+
+def numbered(count: int) -> list[data.Row]:
+    return [{"text": f"text {n}", "label": n} for n in range(count)]
+
+
+def test_no_text_both_judges_and_calibrates() -> None:
+    rows = [*numbered(300), *numbered(50)]  # fifty texts stand there twice
+    evaluation, calibration = data.split(rows, None, 0)
+    assert not {row["text"] for row in evaluation} & {row["text"] for row in calibration}
+    assert 32 <= len(calibration) <= data.CALIBRATION_ROWS
+
+
+def test_the_split_is_the_seeds_and_the_limit_cuts_what_judges() -> None:
+    assert data.split(numbered(400), None, 1) == data.split(numbered(400), None, 1)
+    assert data.split(numbered(400), None, 1) != data.split(numbered(400), None, 2)
+    assert len(data.split(numbered(400), 10, 1)[0]) == 10
+
+
+def test_a_small_data_set_spares_nothing() -> None:
+    evaluation, calibration = data.split(numbered(100), None, 0)
+    assert (len(evaluation), calibration) == (100, [])
+
+
+def test_a_reference_tells_content_and_hides_the_path(tmp_path: Path) -> None:
+    path = as_file(tmp_path, ".csv")
+    first = data.reference(str(path), WANTED)
+    assert first.id == "data.csv"
+    assert first.count == 2
+    assert first.sha256 != data.reference(str(path), WANTED[:1]).sha256
+
+
+def test_the_default_texts_are_real_prose_and_not_twice_the_same() -> None:
+    texts = data.default_texts(192)
+    assert len(set(texts)) == len(texts) == 192
+    assert all(len(text.split()) >= 20 for text in texts)

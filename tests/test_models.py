@@ -1,0 +1,142 @@
+"""What a model's name and files say: its task, its limits, its labels, and what is refused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from optibench import models, weights
+from optibench.errors import OptibenchError
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "config.json").write_text(json.dumps({"architectures": ["BertModel"], "model_type": "bert"}))
+    save_file({"w": np.ones((2, 3), np.float32)}, tmp_path / "model.safetensors")
+    return tmp_path
+
+
+def test_the_demo_resolves_to_the_packaged_model() -> None:
+    model = models.resolve("minilm")
+    assert model.ref.id == "minilm"
+    assert model.ref.source == "package"
+    assert model.ref.task == "sentence-similarity"
+    assert model.ref.weights_sha256 == "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+    assert model.max_length == 512
+    assert model.pooling == "mean"
+
+
+def test_every_alias_names_a_hub_id_or_a_package() -> None:
+    for name, alias in models.aliases().items():
+        assert alias.id.startswith("package:") or alias.id.count("/") == 1, name
+
+
+def test_a_package_path_cannot_leave_its_package() -> None:
+    assert models.local_path("package:gensim/../../../../etc/passwd") is None
+    assert models.local_path("package:no_such_package/model") is None
+
+
+@pytest.mark.parametrize(
+    ("architecture", "task"),
+    [
+        ("BertForSequenceClassification", "text-classification"),
+        ("RobertaForMaskedLM", "fill-mask"),
+        ("MPNetModel", "feature-extraction"),
+        ("ViTForImageClassification", "image-classification"),
+        ("LlamaForCausalLM", "text-generation"),
+        ("GPT2LMHeadModel", "text-generation"),
+        ("WhisperForConditionalGeneration", "text2text-generation"),
+    ],
+)
+def test_the_task_is_told_by_the_architectures_ending(architecture: str, task: str, tmp_path: Path) -> None:
+    assert models.inferred_task({"architectures": [architecture]}, tmp_path) == task
+
+
+def test_sentence_transformers_marks_go_before_the_architecture(folder: Path) -> None:
+    (folder / "modules.json").write_text("[]")
+    (folder / "1_Pooling").mkdir()
+    (folder / "1_Pooling" / "config.json").write_text(json.dumps({"pooling_mode_cls_token": True}))
+    model = models.resolve(str(folder))
+    assert model.ref.task == "sentence-similarity"
+    assert model.pooling == "cls"
+
+
+def test_a_task_that_is_not_run_yet_is_named_with_those_that_are(folder: Path) -> None:
+    (folder / "config.json").write_text(json.dumps({"architectures": ["LlamaForCausalLM"]}))
+    with pytest.raises(OptibenchError, match=r"text-generation, which this version does not run\. Tasks: feature-ext"):
+        models.resolve(str(folder))
+
+
+@pytest.mark.parametrize(
+    ("config", "tokenizer", "limit"),
+    [
+        ({"max_position_embeddings": 512}, {}, 512),
+        ({"max_position_embeddings": 514}, {}, 512),  # RoBERTa and its kin
+        ({"max_position_embeddings": 8194}, {}, 8192),
+        ({"max_position_embeddings": 512}, {"model_max_length": 256}, 256),
+        ({"max_position_embeddings": 512}, {"model_max_length": 1e30}, 512),
+        ({"n_positions": 1024}, {}, 1024),
+        ({}, {}, None),
+    ],
+)
+def test_the_longest_input_is_the_smallest_limit_that_is_told(
+    config: dict[str, Any], tokenizer: dict[str, Any], limit: int | None
+) -> None:
+    assert models.max_length_of(config, tokenizer) == limit
+
+
+def test_labels_come_in_the_order_of_the_logits(folder: Path) -> None:
+    names = {str(n): f"L{n}" for n in reversed(range(12))}
+    config = {"architectures": ["BertForSequenceClassification"], "id2label": names}
+    (folder / "config.json").write_text(json.dumps(config))
+    assert models.resolve(str(folder)).labels == tuple(f"L{n}" for n in range(12))
+
+
+def test_the_id_of_a_local_model_is_its_folders_name_never_its_path(folder: Path) -> None:
+    model = models.resolve(str(folder))
+    assert model.ref.id == folder.name
+    assert "/" not in model.ref.revision
+
+
+def test_a_revision_follows_weights_and_config(folder: Path) -> None:
+    first = models.resolve(str(folder)).ref
+    save_file({"w": np.zeros((2, 3), np.float32)}, folder / "model.safetensors")
+    second = models.resolve(str(folder)).ref
+    assert first.revision != second.revision
+    assert first.weights_sha256 != second.weights_sha256
+
+
+def test_remote_code_of_a_type_that_transformers_has_is_not_needed(folder: Path) -> None:
+    config = {"architectures": ["BertModel"], "model_type": "bert", "auto_map": {"AutoModel": "x.Y"}}
+    (folder / "config.json").write_text(json.dumps(config))
+    assert models.resolve(str(folder)).ref.task == "feature-extraction"
+
+
+def test_a_shard_that_is_missing_is_named(folder: Path) -> None:
+    (folder / "model.safetensors").rename(folder / "model-00001-of-00002.safetensors")
+    index = {"weight_map": {"a": "model-00001-of-00002.safetensors", "b": "model-00002-of-00002.safetensors"}}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+    with pytest.raises(OptibenchError, match=r"names model-00002-of-00002\.safetensors"):
+        models.resolve(str(folder))
+
+
+def test_weights_in_files_beside_a_graph_are_part_of_it_and_missed_when_they_are_gone(tmp_path: Path) -> None:
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    table = numpy_helper.from_array(np.ones((64, 64), np.float32), "w")
+    node = helper.make_node("MatMul", ["x", "w"], ["y"])
+    shape = ["n", 64]
+    ports = [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name in "xy"]
+    graph = helper.make_graph([node], "g", ports[:1], ports[1:], [table])
+    path = tmp_path / "model.onnx"
+    onnx.save(helper.make_model(graph), path, save_as_external_data=True, location="model.data", size_threshold=0)
+    assert [file.name for file in weights.graph_files(path)] == ["model.onnx", "model.data"]
+    (tmp_path / "model.data").unlink()
+    with pytest.raises(OptibenchError, match=r"keeps weights in model\.data"):
+        models.resolve(str(path))

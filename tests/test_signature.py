@@ -1,0 +1,110 @@
+"""Inputs for a stranger's graph, and rewrites of quantized graphs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnx_ir
+import onnxruntime
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from optibench import qdq
+from optibench.errors import OptibenchError
+from optibench.signature import inputs_for, signature_of
+from optibench.values import Shape
+
+
+def graph(folder: Path, inputs: dict[str, tuple[int, list[Any]]]) -> Path:
+    """A graph of these inputs (name to element type and shape), each passed through."""
+    ports = [helper.make_tensor_value_info(name, kind, shape) for name, (kind, shape) in inputs.items()]
+    outs = [helper.make_tensor_value_info(f"{name}_out", kind, shape) for name, (kind, shape) in inputs.items()]
+    nodes = [helper.make_node("Identity", [name], [f"{name}_out"]) for name in inputs]
+    model = helper.make_model(helper.make_graph(nodes, "g", ports, outs), opset_imports=[helper.make_opsetid("", 20)])
+    path = folder / "model.onnx"
+    onnx.save(helper.make_model(model.graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10), path)
+    return path
+
+
+def test_a_text_graph_gets_tokens_masks_and_types_of_the_asked_shape(tmp_path: Path) -> None:
+    names = ("input_ids", "attention_mask", "token_type_ids", "position_ids")
+    signature = signature_of(graph(tmp_path, {name: (TensorProto.INT64, ["b", "n"]) for name in names}))
+    made = inputs_for(signature, Shape(batch=2, length=7), seed=0)
+    assert all(array.shape == (2, 7) for array in made.values())
+    assert made["attention_mask"].all()
+    assert not made["token_type_ids"].any()
+    assert made["position_ids"][0].tolist() == list(range(7))
+    assert made["input_ids"].min() >= 0
+
+
+def test_a_picture_graph_keeps_its_fixed_sizes(tmp_path: Path) -> None:
+    signature = signature_of(graph(tmp_path, {"pixel_values": (TensorProto.FLOAT, ["b", 3, 8, 8])}))
+    made = inputs_for(signature, Shape(batch=4, length=128), seed=0)
+    assert made["pixel_values"].shape == (4, 3, 8, 8)
+    assert made["pixel_values"].dtype == np.float32
+
+
+def test_a_size_that_cannot_be_guessed_names_the_input(tmp_path: Path) -> None:
+    signature = signature_of(graph(tmp_path, {"audio": (TensorProto.FLOAT, ["b", "samples"])}))
+    with pytest.raises(OptibenchError, match="'audio'.*free axis 1"):
+        inputs_for(signature, Shape(batch=1, length=16), seed=0)
+
+
+def run(model: onnx_ir.Model, feeds: dict[str, np.ndarray]) -> list[Any]:
+    proto = onnx_ir.to_proto(model)
+    return list(onnxruntime.InferenceSession(proto.SerializeToString()).run(None, feeds))
+
+
+def quantized_matmul() -> onnx_ir.Model:
+    """x (int8 activations) times a weight, as NNCF writes it."""
+    scale, zero = numpy_helper.from_array(np.float32(0.05), "s"), numpy_helper.from_array(np.int8(-3), "z")
+    weight = numpy_helper.from_array(np.eye(4, dtype=np.float32), "w")
+    nodes = [
+        helper.make_node("QuantizeLinear", ["x", "s", "z"], ["q"]),
+        helper.make_node("DequantizeLinear", ["q", "s", "z"], ["d"]),
+        helper.make_node("MatMul", ["d", "w"], ["y"]),
+    ]
+    ports = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", 4]) for name in "xy"]
+    made = helper.make_graph(nodes, "g", ports[:1], ports[1:], [scale, zero, weight])
+    return onnx_ir.from_proto(helper.make_model(made, opset_imports=[helper.make_opsetid("", 20)], ir_version=10))
+
+
+def test_unsigned_activations_are_the_same_numbers() -> None:
+    x = {"x": np.random.default_rng(0).normal(0, 3, (5, 4)).astype(np.float32)}
+    before = run(quantized_matmul(), x)
+    after = qdq.unsigned_activations(quantized_matmul())
+    assert [i.const_value.dtype for i in after.graph.initializers.values() if i.name == "z_u8"] == [
+        onnx_ir.DataType.UINT8
+    ]
+    np.testing.assert_array_equal(run(after, x)[0], before[0])
+
+
+def test_embeddings_as_int8_rows_lose_less_than_half_a_step() -> None:
+    table = np.random.default_rng(0).normal(0, 1, (400, 16)).astype(np.float32)
+    node = helper.make_node("Gather", ["t", "ids"], ["y"])
+    ids = helper.make_tensor_value_info("ids", TensorProto.INT64, ["n"])
+    out = helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 16])
+    made = helper.make_graph([node], "g", [ids], [out], [numpy_helper.from_array(table, "t")])
+    model = onnx_ir.from_proto(helper.make_model(made, opset_imports=[helper.make_opsetid("", 20)], ir_version=10))
+    rows = np.array([0, 7, 399])
+    found = run(qdq.int8_embeddings(model), {"ids": rows})[0]
+    step = np.abs(table[rows]).max(axis=1, keepdims=True) / 127
+    assert (np.abs(found - table[rows]) <= step / 2 + 1e-6).all()
+
+
+def test_a_transposed_weight_becomes_a_weight_of_its_own() -> None:
+    weight = np.arange(12, dtype=np.float32).reshape(3, 4)
+    nodes = [
+        helper.make_node("Transpose", ["w"], ["wt"], perm=[1, 0]),
+        helper.make_node("MatMul", ["x", "wt"], ["y"]),
+    ]
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 4])
+    y = helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 3])
+    made = helper.make_graph(nodes, "g", [x], [y], [numpy_helper.from_array(weight, "w")])
+    model = onnx_ir.from_proto(helper.make_model(made, opset_imports=[helper.make_opsetid("", 20)], ir_version=10))
+    folded = qdq.folded_transposes(model)
+    assert [node.op_type for node in folded.graph] == ["MatMul"]
+    np.testing.assert_array_equal(run(folded, {"x": np.eye(4, dtype=np.float32)})[0], weight.T)

@@ -1,0 +1,139 @@
+"""A round of turns, on the fake backend's virtual clocks, in this process."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from optibench import turns
+from optibench.arrays import save
+from optibench.execute import inline
+from optibench.execute.base import LaneDied
+from optibench.values import Artifact, Case, Job, Model, Shape, Target, Workload
+from tests.factories import model
+
+SHAPES = (Shape(batch=1, length=128), Shape(batch=4, length=128))
+WORKLOAD = Workload(shapes=SHAPES, blocks=12)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    rng = np.random.default_rng(0)
+    for shape in SHAPES:
+        save(tmp_path / f"shape-{shape.name}.npz", [{"input_ids": rng.integers(0, 99, (shape.batch, shape.length))}])
+    save(tmp_path / "evaluation.npz", [{"input_ids": rng.integers(0, 99, (4, 9))} for _ in range(3)])
+    return tmp_path
+
+
+def job(folder: Path, precision: str, copy: int = 0, **behaviour: Any) -> Job:
+    settings = {"latency_seconds": 0.01, "round_noise": 0.0, "call_noise": 0.01, **behaviour}
+    target = Target(
+        name="pretend", description="", device="cpu", backends={}, precisions=(precision,),
+        options={"fake": {precision: settings}},
+    )  # fmt: skip
+    return Job(
+        case=Case(target="pretend", backend="fake", precision=precision, copy=copy),
+        model=Model(ref=model(task="text-classification"), path=""),
+        target=target,
+        round=1,
+        artifact=Artifact(format="fake", path="", sha256="", bytes=1),
+        inputs=str(folder),
+        shapes=SHAPES,
+        threads=2,
+    )
+
+
+def run(jobs: list[Job], **more: Any) -> list[turns.Turner]:
+    return turns.run_round(jobs, more.pop("launch", inline.launch), WORKLOAD, seed=7, **more)
+
+
+def test_every_case_has_one_burst_a_block_at_every_shape(folder: Path) -> None:
+    for turner in run([job(folder, "fp32"), job(folder, "int8", latency_seconds=0.004)]):
+        measurement = turner.measurement()
+        assert measurement is not None
+        assert [s.shape for s in measurement.series] == list(SHAPES)
+        for series in measurement.series:
+            assert [burst.block for burst in series.bursts] == list(range(12))
+            assert all(len(burst.wall_ns) >= 2 for burst in series.bursts)
+
+
+def test_planted_latencies_come_back(folder: Path) -> None:
+    slow, fast = run([job(folder, "fp32"), job(folder, "int8", latency_seconds=0.004)])
+    for turner, wanted in ((slow, 0.010), (fast, 0.004)):
+        for shape in SHAPES:
+            calls = [ns for burst in turner.bursts[shape] for ns in burst.wall_ns]
+            assert np.median(calls) / 1e9 == pytest.approx(wanted * shape.batch, rel=0.02)
+
+
+def test_the_order_within_a_block_is_shuffled_and_the_same_for_the_same_seed(folder: Path) -> None:
+    def order() -> list[str]:
+        asked: list[str] = []
+
+        class Told(inline.InlineLane):
+            def ask(self, request: Any, timeout_seconds: float) -> dict[str, Any]:
+                if type(request).__name__ == "Turn":
+                    asked.append(self.worker.job.case.name)
+                return super().ask(request, timeout_seconds)
+
+        run([job(folder, p) for p in ("fp32", "bf16", "int8")], launch=lambda job: Told())
+        return asked
+
+    first = order()
+    assert first == order()
+    blocks = {tuple(first[n : n + 3]) for n in range(0, len(first), 3)}
+    assert len(blocks) > 3
+    assert all(len(set(block)) == 3 for block in blocks)
+
+
+def test_a_worker_that_dies_leaves_its_turns_to_the_others(folder: Path) -> None:
+    class Dying(inline.InlineLane):
+        asked = 0
+
+        def ask(self, request: Any, timeout_seconds: float) -> dict[str, Any]:
+            self.asked += 1
+            if self.asked > 6:
+                raise LaneDied("it crashed (SIGSEGV)")
+            return super().ask(request, timeout_seconds)
+
+    jobs = [job(folder, "fp32"), job(folder, "int8")]
+    fp32, int8 = run(jobs, launch=lambda j: Dying() if j.case.precision == "int8" else inline.InlineLane())
+    assert (int8.status, int8.reason) == ("failed", "it crashed (SIGSEGV)")
+    assert int8.measurement() is None
+    assert all(len(bursts) == 12 for bursts in fp32.bursts.values())
+
+
+def test_every_worker_is_closed_whatever_happens(folder: Path) -> None:
+    closed: list[str] = []
+
+    class Watched(inline.InlineLane):
+        def ask(self, request: Any, timeout_seconds: float) -> dict[str, Any]:
+            if type(request).__name__ == "Turn":
+                raise KeyboardInterrupt
+            return super().ask(request, timeout_seconds)
+
+        def close(self) -> None:
+            closed.append("closed")
+            super().close()
+
+    with pytest.raises(KeyboardInterrupt):
+        run([job(folder, "fp32"), job(folder, "int8")], launch=lambda j: Watched())
+    assert closed == ["closed", "closed"]
+
+
+def test_answers_are_asked_of_each_case_but_not_of_the_twin(folder: Path) -> None:
+    jobs = [job(folder, "fp32"), job(folder, "fp32", copy=1), job(folder, "int8", error=0.1)]
+    fp32, twin, int8 = run(jobs, judge_in=folder, evaluation=folder / "evaluation.npz")
+    assert twin.judged is None
+    assert fp32.judged is not None
+    assert int8.judged is not None
+    assert fp32.judged["count"] == int8.judged["count"] == 12
+    assert fp32.judged["answers_sha256"] != int8.judged["answers_sha256"]
+    assert int8.judged["executed"]["precision"] == "int8"
+
+
+def test_a_round_that_takes_too_long_has_fewer_blocks_but_never_under_ten(folder: Path) -> None:
+    (turner,) = run([job(folder, "fp32")], seconds=0.0)
+    assert all(len(bursts) == 10 for bursts in turner.bursts.values())
