@@ -63,6 +63,7 @@ def int8_embeddings(model: ir.Model, rows: int = 256) -> ir.Model:
         if (
             table is None
             or not table.is_initializer()
+            or node.outputs[0].is_graph_output()
             or table.const_value.dtype != ir.DataType.FLOAT
             or (axis is not None and axis.as_int() != 0)
         ):

@@ -29,17 +29,8 @@ def write(folder: Path, text: str, name: str = "mine") -> Path:
 
 
 def test_the_built_in_targets_are_those_that_are_promised() -> None:
-    assert {
-        "cpu",
-        "cpu-intel",
-        "cpu-amd",
-        "cpu-arm",
-        "gpu-intel",
-        "npu-intel",
-        "cuda",
-        "cuda-hopper",
-        "cuda-ada",
-    } <= set(targets.load())
+    promised = "cpu cpu-intel cpu-amd cpu-arm gpu-intel npu-intel cuda cuda-hopper cuda-ada"
+    assert set(promised.split()) <= set(targets.load())
 
 
 def test_the_cpus_default_cases_are_the_contracts() -> None:
