@@ -257,6 +257,8 @@ def interrupted(model: Path, targets: Path, run: Path, cache_root: Path) -> subp
         env={**os.environ, "OPTIBENCH_CACHE": str(cache_root), "HF_HUB_OFFLINE": "1"},
         stderr=subprocess.PIPE,
         text=True,
+        # Tests started in the background of a shell inherit an ignored SIGINT: a terminal's does not.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )  # fmt: skip
     for _ in range(600):
         if (run / "records.jsonl").exists() and len(records(run)) >= 3:
