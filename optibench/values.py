@@ -120,16 +120,20 @@ class Workload(Value, frozen=True, kw_only=True):
 
 
 class Case(Value, frozen=True, kw_only=True):
-    """One build of the model on one target. ``copy`` 1 is the reference's twin for the A/A check."""
+    """One build of the model on one target. ``copy`` 1 is the reference's twin for the A/A check. ``variant`` "" is
+    what the run is about; another name is the same build of something it is held against (an older revision, older
+    package versions), measured in the same rounds."""
 
     target: str
     backend: str
     precision: str
     copy: int = 0
+    variant: str = ""
 
     @property
     def name(self) -> str:
-        return f"{self.target}/{self.backend}/{self.precision}" + ("#2" if self.copy else "")
+        build = f"{self.target}/{self.backend}/{self.precision}"
+        return (f"{self.variant}:" if self.variant else "") + build + ("#2" if self.copy else "")
 
 
 class Build(Value, frozen=True, kw_only=True):
@@ -275,6 +279,17 @@ class Host(Value, frozen=True, kw_only=True):
     packages: dict[str, str]
 
 
+class Finding(Value, frozen=True, kw_only=True):
+    """One thing about the machine that bears on measurements (doctor.py): what was found, whether that is ``fine``,
+    and where it is not what it costs and how to mend it."""
+
+    name: str
+    found: str
+    fine: bool
+    costs: str = ""
+    mend: str = ""
+
+
 class Record(Value, frozen=True, kw_only=True):
     """What one job showed: a line of records.jsonl. Raw samples, no statistics."""
 
@@ -296,6 +311,10 @@ class Record(Value, frozen=True, kw_only=True):
     answers_sha256: str | None = None
     dataset: DataRef | None = None
     calibration: DataRef | None = None
+    findings: tuple[Finding, ...] = ()
+    """What the doctor found when the round began, so that two runs can be told apart by it."""
+    multiply_adds: dict[str, int] = {}
+    """Of one call, by the shape's name; empty where they cannot be counted."""
     created: str = ""
 
     @property

@@ -1,0 +1,114 @@
+"""`optibench compare`: the main job."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from optibench.commands.shared import command_line, request_from_options
+from optibench.options import Duration, Names, Numbers, data_options, model_options
+from optibench.progress import Progress
+
+
+@click.command()
+@click.argument("model", required=False)
+@click.option("--targets", type=Names(), default="cpu", show_default=True, help="Hardware targets (optibench targets).")
+@click.option("--backends", type=Names(), help="Only these backends (the reference always runs).")
+@click.option("--precisions", type=Names(), help="These precisions, e.g. fp32,bf16,int8,int8-dynamic,int8-weights.")
+@data_options
+@click.option("--batch", type=Numbers(), default="1", show_default=True, help="Batch sizes.")
+@click.option("--length", type=Numbers(), help="Tokens a row. [default: 128, or the model's positions if fewer]")
+@click.option("--rounds", type=int, help="Rounds at least, 1 to 20. [default: 5]")
+@click.option("--budget", type=Duration(), help="Time for measuring, such as 90s or 10m. [default: 5m]")
+@click.option("--quick", is_flag=True, help="Fewer rounds and data, for a first look; marked so, not for ranking.")
+@click.option("--accuracy-floor", type=float, default=0.99, show_default=True, help="Share of the score to keep.")
+@click.option("--out", type=click.Path(path_type=Path), help="The run's folder. [default: ./optibench-runs/TIME-MODEL]")
+@click.option("--json", "as_json", is_flag=True, help="Print comparison.json on standard output, and nothing else.")
+@click.option("--dry-run", is_flag=True, help="Print the plan and an estimate of its time; run nothing.")
+@click.option("--resume", type=click.Path(path_type=Path), help="Go on with an interrupted run, from its folder alone.")
+@model_options
+def compare(
+    model: str | None, as_json: bool, dry_run: bool, resume: Path | None, out: Path | None, **asked: Any
+) -> None:
+    """Measure every build of MODEL and say which to ship.
+
+    MODEL is an alias (minilm, bert-base, ...), a Hub id (user/name, user/name@revision), a local folder in Hugging
+    Face format, package:module/folder, or an .onnx or OpenVINO .xml file.
+
+    Exit codes: 0 done (cases may be skipped or failed: the summary says so), 2 wrong use or bad input, 3 nothing
+    could be measured, 130 interrupted.
+    """
+    from optibench import api
+
+    progress = Progress(quiet=False)
+    try:
+        if resume is not None:
+            if model is not None:
+                raise click.UsageError("--resume goes on with the run as it was begun: leave MODEL out.")
+            result = api.resume(resume, progress.say)
+        elif model is None:
+            raise click.UsageError(
+                "Which MODEL? An alias, a Hub id, a folder or a file; optibench compare -h tells more."
+            )
+        else:
+            request = request_from_options(model, asked)
+            if dry_run:
+                planned, estimated = api.dry_run(request, progress.say)
+                progress.done()
+                show_plan(planned, estimated, as_json)
+                return
+            result = api.run(request, out=out, command=command_line(), say=progress.say)
+    finally:
+        progress.done()
+    show_result(result, as_json)
+
+
+def show_result(result: Any, as_json: bool) -> None:
+    """The result on standard output; where it lies on standard error."""
+    from optibench.render import json as render_json
+    from optibench.render import text
+
+    if as_json:
+        click.echo(render_json.render(result.comparison), nl=False)
+        return
+    tty = sys.stdout.isatty()
+    width = None if tty else int(os.environ.get("COLUMNS", 160))
+    click.echo(text.render(result.comparison, width=width, color=tty and "NO_COLOR" not in os.environ))
+    click.echo(f"\nRecords and report: {result.path}", err=True)
+
+
+def show_plan(planned: Any, estimated: Any, as_json: bool) -> None:
+    """The plan of a dry run."""
+    import msgspec
+
+    if as_json:
+        plan = {
+            "model": planned.model.ref,
+            "workload": planned.workload,
+            "reference": planned.reference.name if planned.reference else None,
+            "cases": [{"case": p.case.name, "runs": p.skip is None, "reason": p.skip} for p in planned.cases],
+            "estimate": {
+                "build_seconds": estimated.build_seconds,
+                "measure_seconds": estimated.seconds - estimated.build_seconds,
+            },
+        }
+        click.echo(msgspec.json.format(msgspec.json.encode(plan), indent=2).decode())
+        return
+    ref, workload = planned.model.ref, planned.workload
+    click.echo(f"{ref.id} ({ref.task}, {ref.source}) at {ref.revision}")
+    click.echo(
+        f"shapes {', '.join(s.name for s in workload.shapes)} (batch x length), data: {workload.dataset or 'none'}"
+    )
+    for p in planned.cases:
+        note = "reference, twice for the A/A check" if p.case == planned.reference else p.skip and f"skipped: {p.skip}"
+        click.echo(f"  {p.case.name:32}{note or ''}".rstrip())
+    low, high = estimated.seconds * 0.7, estimated.seconds * 1.6
+    click.echo(
+        f"About {low / 60:.1f} to {high / 60:.1f} minutes: {estimated.to_build} artifacts to build "
+        f"({estimated.build_seconds:.0f} s), {estimated.rounds} rounds of {estimated.round_seconds:.0f} s, "
+        "more where a comparison is undecided."
+    )

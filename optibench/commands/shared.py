@@ -1,0 +1,41 @@
+"""What several commands share: options made into a request, and rows as columns."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+# Between the options and the api
+
+
+def request_from_options(model: str, asked: dict[str, Any]) -> Any:
+    """The options as a Request; those that were not given are left to its defaults."""
+    from optibench.plan import Request
+
+    names = {"batch": "batches", "length": "lengths", "budget": "budget_seconds"}
+    given = {names.get(name, name): value for name, value in asked.items() if value is not None}
+    if "targets_dir" in given:
+        given["targets_dir"] = str(given["targets_dir"])
+    return Request(model=model, **given)
+
+
+def command_line() -> str:
+    """The command as it was typed, for the record; without the path of the program."""
+    return shlex.join(["optibench", *sys.argv[1:]])
+
+
+def show_rows(rows: list[dict[str, Any]], as_json: bool, cells: Callable[[dict[str, Any]], tuple[str, ...]]) -> None:
+    """Rows as aligned columns, or as JSON."""
+    if as_json:
+        import json
+
+        click.echo(json.dumps(rows, indent=2))
+        return
+    table = [cells(row) for row in rows]
+    widths = [max(len(row[i]) for row in table) for i in range(len(table[0]) - 1)] if table else []
+    for row in table:
+        click.echo("  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[-1]]))
