@@ -100,7 +100,9 @@ def int8(isa: tuple[str, ...]) -> Finding:
         name="int8 instructions",
         found="none (no VNNI, AMX, SDOT)",
         fine=False,
-        costs="int8 products take three instructions for one: their peak is 1.33 times fp32's, with VNNI 4 times.",
+        costs="int8 products take three instructions for one: their peak is 1.33 times fp32's, with VNNI 4 times."
+        if any(flag.startswith("avx") for flag in isa)
+        else "int8 products take several instructions each, and gain little over fp32.",
         mend="Choose int8 here for its size, and measure its speed where it will run.",
     )
 
@@ -124,7 +126,7 @@ def bf16(isa: tuple[str, ...]) -> Finding:
 def _without_amx(found: list[str], isa: tuple[str, ...]) -> str:
     wide = any(flag.startswith(("avx512", "amx")) for flag in isa) or not any(flag.startswith("avx") for flag in isa)
     if not wide:
-        return "Without AVX-512 a step is 256 bits wide, half of what servers with it do."
+        return "Without AVX-512: a step is 256 bits wide, not 512."
     if any(flag.startswith("avx") for flag in found) and not any(flag.startswith("amx") for flag in found):
         return "Without AMX: machines with its tiles do several times as many products in a step."
     return ""
@@ -154,10 +156,9 @@ def look() -> Iterator[Finding]:
     cpuinfo = host.read_text("/proc/cpuinfo")
     _, isa = host.cpu_from_text(cpuinfo)
     folder = {core: host.CPUS / f"cpu{core}" for core in cores}
-    boost = host.read_text(host.CPUS / "cpufreq/boost") or host.read_text(folder[cores[0]] / "cpufreq/boost")
     nodes = host.CPUS.parent.joinpath("node").glob("node[0-9]*/cpulist")
     yield governor({core: host.read_text(path / "cpufreq/scaling_governor") for core, path in folder.items()})
-    yield turbo(host.read_text(host.CPUS / "intel_pstate/no_turbo"), boost)
+    yield turbo(host.read_text(host.CPUS / "intel_pstate/no_turbo"), host.read_text(host.CPUS / "cpufreq/boost"))
     yield siblings({core: host.read_text(path / "topology/thread_siblings_list") for core, path in folder.items()})
     yield numa({int(path.parent.name.removeprefix("node")): host.read_text(path) for path in nodes}, cores)
     yield int8(isa)

@@ -21,6 +21,7 @@ def doctor(as_json: bool, strict: bool) -> None:
     import msgspec
 
     from optibench import doctor as checks
+    from optibench.render.plain import plain
 
     found = checks.worst_first(checks.findings())
     bad = [finding for finding in found if not finding.fine]
@@ -28,10 +29,10 @@ def doctor(as_json: bool, strict: bool) -> None:
         click.echo(msgspec.json.format(msgspec.json.encode(found), indent=2).decode())
     else:
         for finding in found:
-            click.echo(f"{'ok ' if finding.fine else '!! '} {finding.name}: {finding.found}")
+            click.echo(plain(f"{'ok' if finding.fine else '!!'}  {finding.name}: {finding.found}"))
             for line in (finding.costs, finding.mend):
                 if line:
-                    click.echo(f"      {line}")
+                    click.echo(plain(f"    {line}"))
         click.echo(f"\n{len(found)} checks, {len(bad)} not fine.")
     if strict and bad:
         raise click.exceptions.Exit(NOT_FINE)
