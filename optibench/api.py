@@ -169,7 +169,6 @@ def run(
     start = {
         "command": command,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "warnings": list(host.warnings(host.describe())),
         "plan": msgspec.to_builtins(planned),
     }
     folder.write_plan(start)
@@ -217,9 +216,7 @@ def _go_on(folder: store.Run, planned: Plan, start: dict[str, Any], say: Say, la
             f"Go on with: optibench compare --resume {shlex.quote(str(folder.path))}"
         )
         raise
-    comparison = comparison_from_records(
-        pipeline.records, command=start["command"], created=start["created"], warnings=start["warnings"]
-    )
+    comparison = comparison_from_records(pipeline.records, command=start["command"], created=start["created"])
     folder.write_comparison(comparison, {"table.csv": csv.render(comparison), "report.md": markdown.render(comparison)})
     if not any(record.measurement for record in pipeline.records):
         raise NothingMeasured("Nothing could be measured. " + " ".join(_reasons(pipeline.records)))

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal, cast
 
-from optibench import __version__, explain, plugins, stats
+from optibench import __version__, doctor, explain, plugins, stats
 from optibench.errors import OptibenchError
 from optibench.recommend import recommend, within_floor
 from optibench.results import (
@@ -105,10 +105,8 @@ def undecided(records: Sequence[Record]) -> list[Case]:
     return open_cases
 
 
-def comparison_from_records(
-    records: Sequence[Record], *, command: str, created: str, warnings: Sequence[str] = ()
-) -> Comparison:
-    """The whole comparison of one run. ``warnings`` are those of the host at the run's start."""
+def comparison_from_records(records: Sequence[Record], *, command: str, created: str) -> Comparison:
+    """The whole comparison of one run."""
     if not records:
         raise OptibenchError("There are no records to compare: nothing was measured yet.")
     reference = reference_of(records)
@@ -120,6 +118,9 @@ def comparison_from_records(
     dataset = next((r.dataset for r in records if r.dataset), None)
     recommended, why_not = recommend(results, reference.name if reference else None)
     done = len({r.round for r in records if r.measurement})
+    # Rounds that measured something speak of it; what the doctor found before them speaks only where there is none.
+    findings = doctor.of_rounds(r.findings for r in [r for r in records if r.measurement] or records)
+    spoils = [doctor.sentence(finding) for finding in findings if not finding.fine]
     return Comparison(
         optibench_version=__version__,
         created=created,
@@ -137,7 +138,8 @@ def comparison_from_records(
         ),
         host=last.host,
         noise=noise,
-        warnings=(*warnings, *_warnings(records, results, noise)),
+        warnings=(*spoils, *_warnings(records, results, noise)),
+        findings=findings,
         recommended=recommended,
         recommended_reason=why_not,
         reference=reference.name if reference else None,

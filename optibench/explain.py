@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 import msgspec
 
+from optibench.host import INT8_INSTRUCTIONS
 from optibench.results import CaseResult
 from optibench.values import Host
 
-INT8_INSTRUCTIONS = ("avx512_vnni", "avx_vnni", "amx_int8", "asimddp", "i8mm")
 ROWS_PER_THREAD = 16
 """Fewer rows of a matrix than this for each thread, and converting activations costs more than int8 saves."""
 

@@ -9,7 +9,7 @@ import importlib.metadata
 import math
 import os
 import platform
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,25 +20,28 @@ ISA = (
     *("amx_tile", "amx_bf16", "amx_int8", "asimd", "asimddp", "i8mm", "bf16", "sve", "sve2"),
 )
 """Instruction sets that decide how fast a model runs, as /proc/cpuinfo names them."""
+INT8_INSTRUCTIONS = ("avx512_vnni", "avx_vnni", "amx_int8", "asimddp", "i8mm")
+BF16_INSTRUCTIONS = ("avx512_bf16", "amx_bf16", "bf16")
 PACKAGES = (
     *("optibench", "torch", "transformers", "huggingface_hub", "tokenizers", "numpy"),
     *("onnx", "onnxruntime", "onnxscript", "openvino", "nncf", "datasets"),
 )
 ARM_MAKERS = {"0x41": "ARM", "0xc0": "Ampere", "0x61": "Apple", "0x4e": "NVIDIA"}
-BUSY_SHARE = 0.25
+CPUS = Path("/sys/devices/system/cpu")
+CGROUPS = Path("/sys/fs/cgroup")
 
 
 def describe() -> Host:
     """This machine."""
-    model, isa = cpu_from_text(_read("/proc/cpuinfo"))
-    memory = memory_from_text(_read("/proc/meminfo"))
+    model, isa = cpu_from_text(read_text("/proc/cpuinfo"))
+    memory = memory_from_text(read_text("/proc/meminfo"))
     return Host(
         cpu_model=model or platform.processor() or platform.machine(),
         isa=isa,
         cores=os.cpu_count() or 1,
-        affinity=_affinity(),
+        affinity=affinity(),
         cgroup_limits=cgroup_limits(),
-        governor=_read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor").strip() or None,
+        governor=read_text("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor").strip() or None,
         memory_bytes=memory.get("MemTotal", 0),
         gpus=tuple(accelerators()),
         os=_system(),
@@ -49,52 +52,34 @@ def describe() -> Host:
 
 def package_versions(names: Iterable[str]) -> dict[str, str]:
     """Versions of those distributions that are installed."""
-    found = {}
-    for name in names:
-        try:
-            found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return found
+    return {name: version for name in names if (version := version_of(name)) is not None}
+
+
+def version_of(name: str) -> str | None:
+    """A distribution's version, if it is installed."""
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
 
 
 def usable_cores() -> int:
     """Cores that this process may use: its affinity, cut by the cgroup's quota; at least 1."""
     quota = cgroup_limits().get("cpus")
-    cores = len(_affinity())
+    cores = len(affinity())
     return max(1, min(cores, math.floor(quota)) if quota else cores)
 
 
 def free_bytes() -> int:
     """Memory that may be taken now without swapping, within the cgroup's limit."""
-    available = memory_from_text(_read("/proc/meminfo")).get("MemAvailable", 4 << 30)
+    available = memory_from_text(read_text("/proc/meminfo")).get("MemAvailable", 4 << 30)
     limit = cgroup_limits().get("memory_bytes")
     return min(available, int(limit)) if limit else available
 
 
-def warnings(host: Host) -> tuple[str, ...]:
-    """What is unsuitable about the machine before a run: each says what it costs, or what to do."""
-    found = []
-    if host.governor not in (None, "performance"):
-        found.append(
-            f"The CPU governor is {host.governor}: clocks follow the load, and latencies vary. "
-            "Set it with: cpupower frequency-set -g performance"
-        )
-    quota = host.cgroup_limits.get("cpus")
-    if quota and quota < len(host.affinity):
-        found.append(
-            f"A cgroup quota of {quota:g} CPUs lies below the {len(host.affinity)} cores: threads are stopped once it "
-            "is used up. Pin the container to whole cores instead."
-        )
-    load = _load()
-    if load > BUSY_SHARE * host.cores:
-        found.append(f"The load was {load:.1f} on {host.cores} cores before the run: something else uses the machine.")
-    return tuple(found)
-
-
 def cpu_vendor() -> str:
     """GenuineIntel, AuthenticAMD, ARM, ...; "" if it is not known."""
-    return vendor_from_text(_read("/proc/cpuinfo"))
+    return vendor_from_text(read_text("/proc/cpuinfo"))
 
 
 def architecture() -> str:
@@ -108,7 +93,7 @@ def architecture() -> str:
 
 def cpu_from_text(cpuinfo: str) -> tuple[str, tuple[str, ...]]:
     """The processor's name and those of its instruction sets that matter."""
-    fields = _fields(cpuinfo)
+    fields = fields_from_text(cpuinfo)
     flags = set((fields.get("flags") or fields.get("Features") or "").split())
     name = fields.get("model name") or ""
     if not name and "CPU implementer" in fields:
@@ -119,11 +104,11 @@ def cpu_from_text(cpuinfo: str) -> tuple[str, tuple[str, ...]]:
 
 def vendor_from_text(cpuinfo: str) -> str:
     """The processor's maker."""
-    fields = _fields(cpuinfo)
+    fields = fields_from_text(cpuinfo)
     return fields.get("vendor_id") or ARM_MAKERS.get(fields.get("CPU implementer", ""), "")
 
 
-def _fields(cpuinfo: str) -> dict[str, str]:
+def fields_from_text(cpuinfo: str) -> dict[str, str]:
     """The first processor's lines; all are alike in what is read here."""
     found: dict[str, str] = {}
     for line in cpuinfo.splitlines():
@@ -143,13 +128,21 @@ def memory_from_text(meminfo: str) -> dict[str, int]:
     return found
 
 
-def cgroup_limits(root: Path = Path("/sys/fs/cgroup"), own: str | None = None) -> dict[str, Any]:
+def cgroup_limits(root: Path = CGROUPS, own: str | None = None) -> dict[str, Any]:
     """The tightest limits from this process's cgroup upwards: ``cpus`` (a quota in cores) and ``memory_bytes``.
 
     ``own`` is the text of /proc/self/cgroup. Version 2 (one hierarchy) and version 1 (one a controller) are known.
     """
-    text = _read("/proc/self/cgroup") if own is None else own
     found: dict[str, Any] = {}
+    for place in cgroup_folders(root, own):
+        _tighten(found, "cpus", _quota(place))
+        _tighten(found, "memory_bytes", _memory_limit(place))
+    return found
+
+
+def cgroup_folders(root: Path = CGROUPS, own: str | None = None) -> Iterator[Path]:
+    """The folders of this process's cgroups and all above them, those that may be."""
+    text = read_text("/proc/self/cgroup") if own is None else own
     for line in text.splitlines():
         _, _, rest = line.partition(":")
         controllers, _, path = rest.partition(":")
@@ -159,9 +152,12 @@ def cgroup_limits(root: Path = Path("/sys/fs/cgroup"), own: str | None = None) -
             for place in (folder, *folder.parents):
                 if base not in (place, *place.parents):
                     break
-                _tighten(found, "cpus", _quota(place))
-                _tighten(found, "memory_bytes", _memory_limit(place))
-    return found
+                yield place
+
+
+def cgroup_texts(name: str, root: Path = CGROUPS, own: str | None = None) -> list[str]:
+    """A file of that name in each of these folders, where there is one."""
+    return [text for place in cgroup_folders(root, own) if (text := read_text(place / name))]
 
 
 def _tighten(found: dict[str, Any], name: str, value: float | None) -> None:
@@ -170,16 +166,16 @@ def _tighten(found: dict[str, Any], name: str, value: float | None) -> None:
 
 
 def _quota(folder: Path) -> float | None:
-    words = _read(folder / "cpu.max").split()
+    words = read_text(folder / "cpu.max").split()
     if not words:
-        words = [_read(folder / "cpu.cfs_quota_us").strip(), _read(folder / "cpu.cfs_period_us").strip()]
+        words = [read_text(folder / "cpu.cfs_quota_us").strip(), read_text(folder / "cpu.cfs_period_us").strip()]
     if len(words) == 2 and words[0].isdigit() and words[1].isdigit() and int(words[1]):
         return int(words[0]) / int(words[1])
     return None
 
 
 def _memory_limit(folder: Path) -> int | None:
-    text = (_read(folder / "memory.max") or _read(folder / "memory.limit_in_bytes")).strip()
+    text = (read_text(folder / "memory.max") or read_text(folder / "memory.limit_in_bytes")).strip()
     # Version 1 says "none" by a number near 2**63.
     return int(text) if text.isdigit() and int(text) < 1 << 60 else None
 
@@ -191,27 +187,21 @@ def accelerators() -> list[str]:
     """GPUs and NPUs by the traces that their drivers leave: no driver is loaded, nothing is initialised."""
     found = []
     for path in sorted(Path("/proc/driver/nvidia/gpus").glob("*/information")):
-        found.append(_fields(_read(path)).get("Model", "NVIDIA GPU"))
+        found.append(fields_from_text(read_text(path)).get("Model", "NVIDIA GPU"))
     for path in sorted(Path("/sys/class/drm").glob("renderD*/device/vendor")):
-        if _read(path).strip() == "0x8086":
+        if read_text(path).strip() == "0x8086":
             found.append("Intel GPU")
     for path in sorted(Path("/sys/class/accel").glob("accel*/device/vendor")):
-        if _read(path).strip() == "0x8086":
+        if read_text(path).strip() == "0x8086":
             found.append("Intel NPU")
     return found
 
 
-def _affinity() -> tuple[int, ...]:
+def affinity() -> tuple[int, ...]:
+    """The cores that this process may run on."""
     if hasattr(os, "sched_getaffinity"):
         return tuple(sorted(os.sched_getaffinity(0)))
     return tuple(range(os.cpu_count() or 1))
-
-
-def _load() -> float:
-    try:
-        return os.getloadavg()[0]
-    except OSError:
-        return 0.0
 
 
 def _system() -> str:
@@ -222,7 +212,7 @@ def _system() -> str:
     return ", ".join(part for part in (name, f"{platform.system()} {platform.release()}") if part)
 
 
-def _read(path: str | Path) -> str:
+def read_text(path: str | Path) -> str:
     """The file's text; "" where there is no such file, as on other systems."""
     try:
         return Path(path).read_text(errors="replace")

@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from optibench import comparison, host, score, targets
+from optibench import comparison, doctor, host, score, targets
 from optibench.build import Workshop
 from optibench.cache import Cache
 from optibench.errors import CaseFailed, Unsupported
@@ -21,7 +21,7 @@ from optibench.execute.process import ProcessLane
 from optibench.plan import Plan, groups_of, twin_of
 from optibench.store import Run
 from optibench.turns import Turner, run_round
-from optibench.values import Artifact, Case, Host, Job, Record, Score, Status
+from optibench.values import Artifact, Case, Finding, Host, Job, Record, Score, Status
 
 ROUND_SECONDS_LEFT = 1.15
 """A further round is begun only if the last one's time fits in the budget, give or take."""
@@ -41,6 +41,7 @@ class Pipeline:
     say: Say
     launch: Launch | None = None
     records: list[Record] = field(default_factory=list)
+    findings: tuple[Finding, ...] = ()
     _reference_answers: Any = None
 
     def __post_init__(self) -> None:
@@ -49,6 +50,7 @@ class Pipeline:
 
     def measure(self) -> None:
         """Skips, builds and rounds, in that order; goes on from the records that there are already."""
+        self.findings = doctor.findings()
         told = {record.case for record in self.records if record.status != "ok"}
         for planned in self.plan.cases:
             if planned.skip is not None and planned.case not in told:
@@ -110,6 +112,7 @@ class Pipeline:
         folder = self.cache.path(self.inputs.key)
         with tempfile.TemporaryDirectory(prefix=".answers-", dir=self.run.path) as answers:
             for group, members in enumerate(groups):
+                before = doctor.counters()
                 turners = run_round(
                     [self._job(case, number, found[case], folder) for case in members],
                     self._launcher(),
@@ -121,6 +124,8 @@ class Pipeline:
                     seconds=seconds / len(groups),
                     say=lambda text: self.say(f"round {number} of {max(number, self.plan.workload.rounds)}: {text}"),
                 )
+                # What disturbed these very turns; the workers have ended, so that their own load is known.
+                self.findings = doctor.findings(before)
                 # Records are written once the group is through: a comparison needs both of its sides.
                 for turner in sorted(turners, key=lambda t: t.job.case != reference):
                     self._keep(self._record_of(turner, number, group))
@@ -194,6 +199,7 @@ class Pipeline:
             host=self.host,
             dataset=sources.evaluation if sources else None,
             calibration=sources.calibration if sources else None,
+            findings=self.findings,
             created=datetime.now(UTC).isoformat(timespec="seconds"),
         )
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from optibench.values import DataRef, Executed, Host, ModelRef, Parity, Status, Value
+from optibench.values import DataRef, Executed, Finding, Host, ModelRef, Parity, Status, Value
 
 COMPARISON_SCHEMA = 1
 
@@ -132,6 +132,8 @@ class Comparison(Value, frozen=True, kw_only=True):
     host: Host
     noise: Noise
     warnings: tuple[str, ...]
+    findings: tuple[Finding, ...] = ()
+    """All that the doctor found, fine or not; what is not stands among the warnings too."""
     recommended: Recommended | None
     recommended_reason: str | None = None
     """Why nothing is recommended."""

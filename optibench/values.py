@@ -312,7 +312,7 @@ class Record(Value, frozen=True, kw_only=True):
     dataset: DataRef | None = None
     calibration: DataRef | None = None
     findings: tuple[Finding, ...] = ()
-    """What the doctor found when the round began, so that two runs can be told apart by it."""
+    """What the doctor found over the round, so that two runs can be told apart by it."""
     multiply_adds: dict[str, int] = {}
     """Of one call, by the shape's name; empty where they cannot be counted."""
     created: str = ""

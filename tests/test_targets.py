@@ -128,12 +128,6 @@ def test_the_tightest_limit_of_the_cgroups_counts(
     assert host.cgroup_limits(tmp_path, own) == wanted
 
 
-def test_what_spoils_a_measurement_is_said_with_what_to_do() -> None:
-    said = host.warnings(factories.host(governor="powersave", cgroup_limits={"cpus": 1.5}))
-    assert any("powersave" in text and "cpupower" in text for text in said)
-    assert any("quota of 1.5" in text for text in said)
-
-
 def test_this_machine_is_described() -> None:
     here = host.describe()
     assert here.cores >= 1
