@@ -22,7 +22,7 @@ import msgspec
 
 from optibench import measure
 from optibench.errors import CaseFailed, Unsupported, first_line
-from optibench.values import Job, Series, Shape, Value
+from optibench.values import Job, Series, Shape, Target, Value
 
 
 class Open(Value, frozen=True, kw_only=True, tag="open"):
@@ -56,7 +56,18 @@ class Judge(Value, frozen=True, kw_only=True, tag="judge"):
     out: str
 
 
-Request = Open | Warm | Turn | Judge
+class Gauge(Value, frozen=True, kw_only=True, tag="gauge"):
+    """One burst at a limit of the machine (limits.py), by the ``gauge`` of the backend module named."""
+
+    backend: str
+    target: Target
+    threads: int
+    limit: str
+    block: int
+    seconds: float
+
+
+Request = Open | Warm | Turn | Judge | Gauge
 
 
 class Worker:
@@ -65,6 +76,7 @@ class Worker:
     def __init__(self) -> None:
         self.open_things = ExitStack()
         self.feeds: dict[Shape, Any] = {}
+        self.gauges: dict[str, tuple[Any, measure.Meter]] = {}
 
     def answer(self, request: Request) -> dict[str, Any]:
         """The reply to one request, as plain JSON; errors are replies too, so that the worker lives on."""
@@ -79,6 +91,8 @@ class Worker:
                     return {"burst": msgspec.to_builtins(burst)}
                 case Judge():
                     return self._judge(request)
+                case Gauge():
+                    return self._gauge(request)
         except Unsupported as error:
             return {"error": str(error), "kind": "skipped"}
         except Exception as error:
@@ -165,6 +179,14 @@ class Worker:
             "file": str(raw),
             "executed": msgspec.to_builtins(self.session.executed(self.feeds[self.job.shapes[0]])),
         }
+
+    def _gauge(self, request: Gauge) -> dict[str, Any]:
+        if request.limit not in self.gauges:
+            gauge = importlib.import_module(request.backend).gauge(request.limit, request.target, request.threads)
+            self.gauges[request.limit] = gauge, measure.Meter(gauge.call, getattr(gauge, "clocks", None))
+        gauge, meter = self.gauges[request.limit]
+        burst = meter.burst(None, request.block, request.seconds)
+        return {"burst": msgspec.to_builtins(burst), "amount": gauge.amount, "detail": gauge.detail}
 
 
 def main() -> None:
