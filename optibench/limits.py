@@ -8,18 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import msgspec
 
-from optibench import plugins, worker
+from optibench import host, plugins, worker
 from optibench.errors import OptibenchError
 from optibench.execute.base import Lane, Launch
-from optibench.values import LIMITS, Burst, Case, Gauged, Job, Workload
+from optibench.values import LIMITS, Case, Gauged, Job, Workload
 
-VISITS = 5
+VISITS = 3
 """Blocks after which the limits are measured, spread over the round: the best counts, so a few do."""
 LIMIT_SECONDS = 60.0
+ROOM_BYTES = 1_500_000_000
+"""PyTorch, its matrices and what is copied take a third of it: a case must not run out of memory because of them."""
 MEMORY = "memory"
 COUNT = "multiply-adds"
 """Stands in place of a limit's name in the record that says why the model's arithmetic is not known."""
@@ -46,19 +47,23 @@ class Gauging:
     launch: Launch
     workload: Workload
     lane: Lane | None = None
-    bursts: dict[str, list[Burst]] = field(default_factory=dict)
-    amounts: dict[str, int] = field(default_factory=dict)
-    details: dict[str, dict[str, Any]] = field(default_factory=dict)
+    visits: int = 0
+    gauged: dict[str, list[Gauged]] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
 
     def between(self, block: int) -> None:
         """After a block: a burst at each limit, if it is this block's turn. Never raises an error of its own making:
         a limit that cannot be measured is a reason in its record."""
-        if block % max(1, self.workload.blocks // VISITS):
+        if self.visits == VISITS or block % max(1, self.workload.blocks // VISITS):
             return
+        if not self.visits and host.free_bytes() < ROOM_BYTES:
+            self._give_up(f"only {host.free_bytes() / 1e9:.1f} GB of memory were free beside the cases")
         for name in self.names:
-            if name not in self.failed:
+            if name in self.names and name not in self.failed:  # the last one may have ended it for all
                 self._turn(name, block)
+        self.visits += 1
+        if self.visits == VISITS:
+            self.close()
 
     def _turn(self, name: str, block: int) -> None:
         request = worker.Gauge(
@@ -74,14 +79,17 @@ class Gauging:
             reply = self.lane.ask(request, LIMIT_SECONDS)
         except (OptibenchError, OSError) as error:
             self.close()
-            self.failed |= dict.fromkeys(set(self.names) - set(self.bursts), str(error))
-            self.names = ()
+            self._give_up(str(error))
             return
-        if "error" in reply:
+        if "error" not in reply:
+            self.gauged.setdefault(name, []).append(msgspec.convert(reply["gauged"], Gauged))
+        elif name not in self.gauged:
             self.failed[name] = reply["error"]
-            return
-        self.bursts.setdefault(name, []).append(msgspec.convert(reply["burst"], Burst))
-        self.amounts[name], self.details[name] = reply["amount"], reply["detail"]
+
+    def _give_up(self, reason: str) -> None:
+        """Whatever has no burst yet gets none."""
+        self.failed |= {name: reason for name in self.names if name not in self.gauged}
+        self.names = ()
 
     def close(self) -> None:
         """Ends the process."""
@@ -93,13 +101,6 @@ class Gauging:
     def target(self) -> str:
         """The target's name."""
         return self.job.case.target
-
-    def gauged(self) -> dict[str, Gauged]:
-        """The raw samples, by limit."""
-        return {
-            name: Gauged(amount=self.amounts[name], bursts=tuple(bursts), detail=self.details[name])
-            for name, bursts in self.bursts.items()
-        }
 
 
 def gaugings(jobs: Sequence[Job], launch: Launch, workload: Workload) -> list[Gauging]:

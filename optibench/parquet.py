@@ -85,7 +85,7 @@ def _rows(record: Record) -> Iterable[dict[str, Any]]:
         for series in record.measurement.series:
             yield common | {"batch": series.shape.batch, "length": series.shape.length} | _samples(series)
     elif record.gauged:
-        yield common | _bursts(record.gauged.bursts)
+        yield common | _bursts([gauged.burst for gauged in record.gauged])
     else:
         for shape in record.workload.shapes:
             yield common | {"batch": shape.batch, "length": shape.length}

@@ -149,9 +149,9 @@ class Pipeline:
         return limits.gaugings(new, self._launcher(), self.plan.workload) if self.arithmetic else []
 
     def _keep_limits(self, gauging: limits.Gauging, number: int) -> None:
-        for name, gauged in gauging.gauged().items():
+        for name, gauged in gauging.gauged.items():
             record = self._record(limits.case_of(gauging.target, name), number, "ok", None)
-            self._keep(msgspec.structs.replace(record, gauged=gauged))
+            self._keep(msgspec.structs.replace(record, gauged=tuple(gauged)))
         for name, reason in gauging.failed.items():
             self._keep(self._record(limits.case_of(gauging.target, name), number, "failed", reason))
 

@@ -14,7 +14,7 @@ import msgspec
 
 from optibench.limits import MEMORY, limit_of
 from optibench.results import CaseResult, Limits
-from optibench.values import Record
+from optibench.values import Gauged, Record
 
 BYTES = {"fp32": 4.0, "tf32": 4.0, "bf16": 2.0, "fp16": 2.0, "int8": 1.0, "fp8": 1.0, "int4": 0.5}
 """Of a weight, by the precision that it is kept in."""
@@ -31,7 +31,7 @@ def with_shares(records: Sequence[Record], results: Sequence[CaseResult]) -> tup
     limits = {target: _raised(target, found, counted) for target, found in limits.items()}
     weights = model.multiplied_weights if model else None
     caches = {
-        r.case.target: r.gauged.detail.get("cache_bytes") for r in records if r.gauged and r.case.precision == MEMORY
+        r.case.target: r.gauged[0].detail.get("cache_bytes") for r in records if r.gauged and r.case.precision == MEMORY
     }
     return [
         _held(result, limits[result.target], weights, caches.get(result.target)) if result.target in limits else result
@@ -53,13 +53,17 @@ def _limits(records: Sequence[Record]) -> Limits:
     """One target's limits, from its own records: the best burst counts, since what disturbs only takes away."""
     rates, how = {}, {}
     for record in records:
-        if record.gauged and record.gauged.bursts:
-            best = min(statistics.median(burst.wall_ns) for burst in record.gauged.bursts)
-            rates[record.case.precision] = record.gauged.amount / best * 1e9
-            how[record.case.precision] = str(record.gauged.detail.get("how", ""))
+        if record.gauged:
+            best = max(record.gauged, key=_per_second)
+            rates[record.case.precision] = _per_second(best)
+            how[record.case.precision] = str(best.detail.get("how", ""))
     memory = rates.pop(MEMORY, None)
     missing = {r.case.precision: r.reason or "no reason was recorded" for r in records if r.status != "ok"}
     return Limits(operations_per_second=rates, memory_bytes_per_second=memory, how=how, missing=missing)
+
+
+def _per_second(gauged: Gauged) -> float:
+    return gauged.amount / statistics.median(gauged.burst.wall_ns) * 1e9
 
 
 def _raised(target: str, limits: Limits, results: Sequence[CaseResult]) -> Limits:

@@ -244,11 +244,11 @@ class Measurement(Value, frozen=True, kw_only=True):
 
 
 class Gauged(Value, frozen=True, kw_only=True):
-    """What a limit of the machine showed (limits.py). ``amount`` is what one call worked through: operations, a
+    """One burst at a limit of the machine (limits.py). ``amount`` is what each call worked through: operations, a
     multiply-add counting as two, or bytes. ``detail`` says how, in words under ``how``."""
 
     amount: int
-    bursts: tuple[Burst, ...]
+    burst: Burst
     detail: dict[str, Any] = {}
 
 
@@ -334,7 +334,7 @@ class Record(Value, frozen=True, kw_only=True):
     """Of one call, by the shape's name; empty where they cannot be counted."""
     multiplied_weights: int | None = None
     """How many numbers of the model one call multiplies by; None where that is not known."""
-    gauged: Gauged | None = None
+    gauged: tuple[Gauged, ...] = ()
     """In place of a measurement, in the record of a limit of the machine."""
     created: str = ""
 

@@ -22,7 +22,7 @@ import msgspec
 
 from optibench import measure
 from optibench.errors import CaseFailed, Unsupported, first_line
-from optibench.values import Job, Series, Shape, Target, Value
+from optibench.values import Gauged, Job, Series, Shape, Target, Value
 
 
 class Open(Value, frozen=True, kw_only=True, tag="open"):
@@ -76,7 +76,6 @@ class Worker:
     def __init__(self) -> None:
         self.open_things = ExitStack()
         self.feeds: dict[Shape, Any] = {}
-        self.gauges: dict[str, tuple[Any, measure.Meter]] = {}
 
     def answer(self, request: Request) -> dict[str, Any]:
         """The reply to one request, as plain JSON; errors are replies too, so that the worker lives on."""
@@ -181,12 +180,10 @@ class Worker:
         }
 
     def _gauge(self, request: Gauge) -> dict[str, Any]:
-        if request.limit not in self.gauges:
-            gauge = importlib.import_module(request.backend).gauge(request.limit, request.target, request.threads)
-            self.gauges[request.limit] = gauge, measure.Meter(gauge.call, getattr(gauge, "clocks", None))
-        gauge, meter = self.gauges[request.limit]
-        burst = meter.burst(None, request.block, request.seconds)
-        return {"burst": msgspec.to_builtins(burst), "amount": gauge.amount, "detail": gauge.detail}
+        """Made anew each time: what goes fastest may have been chosen while something else ran."""
+        gauge = importlib.import_module(request.backend).gauge(request.limit, request.target, request.threads)
+        burst = measure.Meter(gauge.call, getattr(gauge, "clocks", None)).burst(None, request.block, request.seconds)
+        return {"gauged": msgspec.to_builtins(Gauged(amount=gauge.amount, burst=burst, detail=gauge.detail))}
 
 
 def main() -> None:
