@@ -178,7 +178,7 @@ def run_blocks(
                 if reply := turner.ask(request, _limit(turner, shape)):
                     turner.bursts[shape].append(msgspec.convert(reply["burst"], Burst))
         paused = time.monotonic()
-        for gauging in gaugings:
+        for gauging in gaugings if living else ():
             gauging.between(block)
         start += time.monotonic() - paused
         block += 1
