@@ -18,7 +18,7 @@ import msgspec
 
 from optibench import host, inputs, models, plugins, recommend, store, targets
 from optibench.cache import Cache, default_root
-from optibench.comparison import comparison_from_records
+from optibench.comparison import builds, comparison_from_records
 from optibench.errors import NothingMeasured, OptibenchError
 from optibench.pipeline import Pipeline
 from optibench.plan import Estimate, Plan, Request, check_names, estimate, plan_of
@@ -226,7 +226,7 @@ def _go_on(folder: store.Run, planned: Plan, start: dict[str, Any], say: Say, la
 def _reasons(records: Sequence[Record]) -> list[str]:
     """Why nothing ran: a sentence a reason, with the cases that share it."""
     by_reason: dict[str, list[str]] = {}
-    for record in records:
+    for record in builds(records):
         by_reason.setdefault(record.reason or "no reason is known", []).append(record.case.name)
     return [f"{', '.join(dict.fromkeys(names))}: {reason}." for reason, names in by_reason.items()]
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from optibench import builder, inputs, plugins
+from optibench import arithmetic, builder, inputs, plugins
 from optibench.cache import Cache, Entry
 from optibench.errors import CaseFailed, OptibenchError, Unsupported
 from optibench.execute.base import Lane, LaneDied
@@ -63,6 +63,27 @@ class Workshop:
             entry = self.cache.get(recipe)
         assert entry is not None, "the builder said that it made the inputs"
         return entry
+
+    def arithmetic(self) -> dict[str, Any]:
+        """What arithmetic.count tells of the plan's model, made if it is not there. Raises OptibenchError (which
+        says why it cannot be told) and LaneDied."""
+        model, shapes = self.plan.model, self.plan.workload.shapes
+        recipe = arithmetic.recipe(model, shapes)
+        entry = self.cache.get(recipe)
+        if entry is None:
+            self.say("counting multiply-adds")
+            folder = self.cache.path(self.inputs().key)
+            request = builder.Count(cache=str(self.cache.root), model=model, inputs=str(folder), shapes=shapes)
+            try:
+                reply = self._ask(request)
+            except LaneDied:
+                self._builder = None
+                raise
+            if "error" in reply:
+                raise OptibenchError(reply["error"])
+            entry = self.cache.get(recipe)
+        assert entry is not None, "the builder said that it counted"
+        return entry.facts
 
     def artifact(self, case: Case) -> Artifact:
         """The case's artifact. Raises Unsupported (skip it), CaseFailed or LaneDied (it failed), OptibenchError."""

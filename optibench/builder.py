@@ -17,7 +17,7 @@ import msgspec
 from optibench import plugins
 from optibench.cache import Cache
 from optibench.errors import CaseFailed, OptibenchError, Unsupported, first_line
-from optibench.values import Build, Model, Value, Workload
+from optibench.values import Build, Model, Shape, Value, Workload
 from optibench.worker import die_with_parent
 
 
@@ -36,7 +36,16 @@ class Prepare(Value, frozen=True, kw_only=True, tag="prepare"):
     build: Build
 
 
-Request = MakeInputs | Prepare
+class Count(Value, frozen=True, kw_only=True, tag="count"):
+    """Count the model's multiply-adds at each shape of the inputs' folder."""
+
+    cache: str
+    model: Model
+    inputs: str
+    shapes: tuple[Shape, ...]
+
+
+Request = MakeInputs | Prepare | Count
 
 
 def answer(request: Request) -> dict[str, Any]:
@@ -55,6 +64,12 @@ def answer(request: Request) -> dict[str, Any]:
             case Prepare(build=build):
                 artifact = plugins.load("backend", build.backend).prepare(build, cache)
                 return {"artifact": msgspec.to_builtins(artifact), "said": said}
+            case Count(model=model, inputs=folder, shapes=shapes):
+                from optibench import arithmetic
+
+                recipe = arithmetic.recipe(model, shapes)
+                cache.get_or_make("arithmetic", recipe, lambda _: arithmetic.count(model, Path(folder), shapes))
+                return {"said": said}
     except Unsupported as error:
         return {"error": str(error), "kind": "skipped"}
     except CaseFailed as error:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal, cast
 
-from optibench import __version__, doctor, explain, plugins, stats
+from optibench import __version__, doctor, explain, plugins, roofline, stats
 from optibench.errors import OptibenchError
 from optibench.recommend import recommend, within_floor
 from optibench.results import (
@@ -52,6 +52,11 @@ def untwinned(case: Case) -> Case:
     return msgspec.structs.replace(case, copy=0)
 
 
+def builds(records: Iterable[Record]) -> list[Record]:
+    """The records of cases: those of the machine's limits (limits.py) are left out."""
+    return [record for record in records if not record.case.is_limit]
+
+
 def sampled(records: Iterable[Record], case: Case, shape: Shape) -> Rounds:
     """A case's bursts at a shape by (round, group); disturbed ones are told against the case's best over all rounds."""
     found: dict[tuple[int, int], Series] = {}
@@ -88,6 +93,7 @@ def judged(values: Sequence[float], least: int) -> tuple[Interval | None, Verdic
 
 def undecided(records: Sequence[Record]) -> list[Case]:
     """Living cases whose verdict at some shape still wants rounds."""
+    records = builds(records)
     reference = reference_of(records)
     if reference is None or not records:
         return []
@@ -107,6 +113,7 @@ def undecided(records: Sequence[Record]) -> list[Case]:
 
 def comparison_from_records(records: Sequence[Record], *, command: str, created: str) -> Comparison:
     """The whole comparison of one run."""
+    everything, records = records, builds(records)
     if not records:
         raise OptibenchError("There are no records to compare: nothing was measured yet.")
     reference = reference_of(records)
@@ -114,6 +121,7 @@ def comparison_from_records(records: Sequence[Record], *, command: str, created:
     cases = list(dict.fromkeys(untwinned(r.case) for r in records))
     results = [_case_result(records, case, shape, reference) for case in cases for shape in last.workload.shapes]
     results = explain.with_notes(results, last.host)
+    results, limits = roofline.with_shares(everything, results)
     noise = _noise(records, reference)
     dataset = next((r.dataset for r in records if r.dataset), None)
     recommended, why_not = recommend(results, reference.name if reference else None)
@@ -143,6 +151,7 @@ def comparison_from_records(records: Sequence[Record], *, command: str, created:
         recommended=recommended,
         recommended_reason=why_not,
         reference=reference.name if reference else None,
+        limits=limits,
         cases=tuple(results),
     )
 

@@ -29,6 +29,10 @@ class CaseFailed(OptibenchError):
     """A case that should have run and did not: it is reported as failed, the other cases go on."""
 
 
+class Uncountable(OptibenchError):
+    """How much a model computes is not known; the message says because of what. The run goes on without the count."""
+
+
 def unknown_name(kind: str, name: str, known: Iterable[str], hint: str = "") -> OptibenchError:
     """The error for a name that is not among ``known``: the nearest ones first, then all of them."""
     names = sorted(known)

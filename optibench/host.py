@@ -77,6 +77,12 @@ def free_bytes() -> int:
     return min(available, int(limit)) if limit else available
 
 
+def last_level_cache_bytes(folder: Path = Path("/sys/devices/system/cpu/cpu0/cache")) -> int | None:
+    """What the largest cache of the first core holds (it may share it with others); None where that is not told."""
+    sizes = [read_text(index / "size").strip() for index in folder.glob("index*")]
+    return max((int(size[:-1]) * 1024 for size in sizes if size[:-1].isdigit() and size.endswith("K")), default=None)
+
+
 def cpu_vendor() -> str:
     """GenuineIntel, AuthenticAMD, ARM, ...; "" if it is not known."""
     return vendor_from_text(read_text("/proc/cpuinfo"))

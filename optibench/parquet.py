@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-from optibench.values import Record, Series
+from optibench.values import Burst, Record, Series
 
 # Explicit, so that a column has its type even where every value is missing. Counts and times are of one process.
 COLUMNS = {
@@ -78,18 +78,30 @@ def parquet_from_records(records: Iterable[Record]) -> bytes:
 
 
 def _rows(record: Record) -> Iterable[dict[str, Any]]:
-    """One row a shape: those that were measured, and those that were asked for where nothing was."""
+    """One row a shape: those that were measured, and those that were asked for where nothing was. A limit of the
+    machine (backend "limits") is one row without a shape."""
     common = _common(record)
     if record.measurement:
         for series in record.measurement.series:
             yield common | {"batch": series.shape.batch, "length": series.shape.length} | _samples(series)
+    elif record.gauged:
+        yield common | _bursts([gauged.burst for gauged in record.gauged])
     else:
         for shape in record.workload.shapes:
             yield common | {"batch": shape.batch, "length": shape.length}
 
 
 def _samples(series: Series) -> dict[str, Any]:
-    bursts = series.bursts
+    return {
+        **_bursts(series.bursts),
+        "first_call_seconds": series.first_call_seconds,
+        "settled": series.settled,
+        "warmup_calls": series.warmup_calls,
+        "peak_bytes": series.peak_bytes,
+    }
+
+
+def _bursts(bursts: Sequence[Burst]) -> dict[str, Any]:
     return {
         "wall_ns": [wall for burst in bursts for wall in burst.wall_ns],
         "burst_calls": [len(burst.wall_ns) for burst in bursts],
@@ -97,10 +109,6 @@ def _samples(series: Series) -> dict[str, Any]:
             name: [getattr(burst, name) for burst in bursts]
             for name in ("block", "cpu_ns", "switches", "idle_cpu_ns", "idle_wall_ns")
         },
-        "first_call_seconds": series.first_call_seconds,
-        "settled": series.settled,
-        "warmup_calls": series.warmup_calls,
-        "peak_bytes": series.peak_bytes,
     }
 
 

@@ -12,10 +12,10 @@ from typing import Any
 
 import msgspec
 
-from optibench import comparison, doctor, host, score, targets
+from optibench import comparison, doctor, host, limits, score, targets
 from optibench.build import Workshop
 from optibench.cache import Cache
-from optibench.errors import CaseFailed, Unsupported
+from optibench.errors import CaseFailed, OptibenchError, Unsupported
 from optibench.execute.base import Lane, LaneDied, Launch
 from optibench.execute.process import ProcessLane
 from optibench.plan import Plan, groups_of, twin_of
@@ -42,6 +42,7 @@ class Pipeline:
     launch: Launch | None = None
     records: list[Record] = field(default_factory=list)
     findings: tuple[Finding, ...] = ()
+    arithmetic: dict[str, Any] = field(default_factory=dict)
     _reference_answers: Any = None
 
     def __post_init__(self) -> None:
@@ -60,9 +61,19 @@ class Pipeline:
         with Workshop(self.plan, self.cache, self.run.logs / "builder.log", self.say) as workshop:
             self.sources = workshop.sources()
             self.inputs = workshop.inputs()
+            self._count(workshop)
             artifacts = self._artifacts(workshop, [case for case in self.plan.runnable if case not in told])
         if artifacts:
             self._rounds(artifacts)
+
+    def _count(self, workshop: Workshop) -> None:
+        """The model's multiply-adds, which every record holds; where they cannot be counted, a record says why."""
+        try:
+            self.arithmetic = workshop.arithmetic()
+        except OptibenchError as error:
+            case = limits.case_of(self.plan.runnable[0].target, limits.COUNT)
+            if case not in {record.case for record in self.records}:
+                self._keep(self._record(case, 0, "skipped", str(error)))
 
     def _artifacts(self, workshop: Workshop, cases: Sequence[Case]) -> dict[Case, Artifact]:
         """Every case's artifact; those that cannot be built become records with the reason."""
@@ -112,9 +123,11 @@ class Pipeline:
         folder = self.cache.path(self.inputs.key)
         with tempfile.TemporaryDirectory(prefix=".answers-", dir=self.run.path) as answers:
             for group, members in enumerate(groups):
+                jobs = [self._job(case, number, found[case], folder) for case in members]
+                gaugings = self._gaugings(jobs)
                 before = doctor.counters()
                 turners = run_round(
-                    [self._job(case, number, found[case], folder) for case in members],
+                    jobs,
                     self._launcher(),
                     self.plan.workload,
                     seed=self.plan.workload.seed * 10_007 + number * 101 + group,
@@ -122,6 +135,7 @@ class Pipeline:
                     evaluation=folder / "evaluation.npz",
                     together=1 if number == 1 else min(4, self.threads),
                     seconds=seconds / len(groups),
+                    gaugings=gaugings,
                     say=lambda text: self.say(f"round {number} of {max(number, self.plan.workload.rounds)}: {text}"),
                 )
                 # What disturbed these very turns; the workers have ended, so that their own load is known.
@@ -129,7 +143,22 @@ class Pipeline:
                 # Records are written once the group is through: a comparison needs both of its sides.
                 for turner in sorted(turners, key=lambda t: t.job.case != reference):
                     self._keep(self._record_of(turner, number, group))
+                for gauging in gaugings:
+                    self._keep_limits(gauging, number)
         return True
+
+    def _gaugings(self, jobs: Sequence[Job]) -> list[limits.Gauging]:
+        """What measures the limits of the targets that have none yet: in a run's first round, as a rule."""
+        told = {record.case.target for record in self.records if record.case.is_limit}
+        new = [job for job in jobs if job.case.target not in told]
+        return limits.gaugings(new, self._launcher(), self.plan.workload) if self.arithmetic else []
+
+    def _keep_limits(self, gauging: limits.Gauging, number: int) -> None:
+        for name, gauged in gauging.gauged.items():
+            record = self._record(limits.case_of(gauging.target, name), number, "ok", None)
+            self._keep(msgspec.structs.replace(record, gauged=tuple(gauged)))
+        for name, reason in gauging.failed.items():
+            self._keep(self._record(limits.case_of(gauging.target, name), number, "failed", reason))
 
     def _wants_judging(self, members: Sequence[Case]) -> bool:
         judged = {record.case for record in self.records if record.answers_sha256}
@@ -200,6 +229,8 @@ class Pipeline:
             dataset=sources.evaluation if sources else None,
             calibration=sources.calibration if sources else None,
             findings=self.findings,
+            multiply_adds=self.arithmetic.get("multiply_adds", {}),
+            multiplied_weights=self.arithmetic.get("weights"),
             created=datetime.now(UTC).isoformat(timespec="seconds"),
         )
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from optibench.values import DataRef, Executed, Finding, Host, ModelRef, Parity, Status, Value
+from optibench.values import DataRef, Executed, Finding, Host, ModelRef, Parity, Shape, Status, Value
 
 COMPARISON_SCHEMA = 1
 
@@ -56,6 +56,19 @@ class ScoreResult(Value, frozen=True, kw_only=True):
     change: Interval
 
 
+class Limits(Value, frozen=True, kw_only=True):
+    """The most that a target reached in this run, and how that was seen.
+
+    ``operations_per_second`` by the precision executed, a multiply-add counting as two. ``how`` and ``missing`` (why a
+    limit is not known) are by precision, ``memory`` and ``multiply-adds``.
+    """
+
+    operations_per_second: dict[str, float] = {}
+    memory_bytes_per_second: float | None = None
+    how: dict[str, str] = {}
+    missing: dict[str, str] = {}
+
+
 class CaseResult(Value, frozen=True, kw_only=True):
     """One case at one shape."""
 
@@ -85,8 +98,19 @@ class CaseResult(Value, frozen=True, kw_only=True):
     scores: tuple[ScoreResult, ...] = ()
     parity: Parity | None = None
     within_floor: bool | None = None
+    multiply_adds: int | None = None
+    """Of one call; None where they cannot be counted (``limits`` says why)."""
+    peak_share: float | None = None
+    """Arithmetic of a call over its p50, as a share of what the target reached in the precision executed."""
+    limit: Literal["compute", "memory"] | None = None
+    """Which limit lies lower: reading the weights, or computing with them (roofline model)."""
     notes: tuple[str, ...] = ()
     """Why it is slower than its fp32 sibling, what its build had to do differently, and the like."""
+
+    @property
+    def shape(self) -> Shape:
+        """The shape that this row was measured at."""
+        return Shape(batch=self.batch, length=self.length)
 
 
 class WorkloadResult(Value, frozen=True, kw_only=True):
@@ -139,6 +163,8 @@ class Comparison(Value, frozen=True, kw_only=True):
     """Why nothing is recommended."""
     reference: str | None = None
     """Name of the reference case."""
+    limits: dict[str, Limits] = {}
+    """By target."""
     cases: tuple[CaseResult, ...]
 
 

@@ -20,6 +20,7 @@ import msgspec
 
 from optibench import plugins, worker
 from optibench.execute.base import Lane, LaneDied, Launch
+from optibench.limits import Gauging
 from optibench.values import Burst, Executed, Job, Measurement, Series, Shape, Workload
 
 OPEN_LIMIT_SECONDS = 600.0
@@ -95,12 +96,14 @@ def run_round(
     evaluation: Path | None = None,
     together: int = 1,
     seconds: float | None = None,
+    gaugings: Sequence[Gauging] = (),
     say: Say = lambda text: None,
 ) -> list[Turner]:
     """Runs one round of ``jobs`` and gives each job's outcome, in the order given.
 
     ``together``: how many are launched at a time (1: load times are comparable). ``seconds``: how long the blocks
     may take; with less than the full number fits in, there are fewer blocks, never under LEAST_BLOCKS.
+    ``gaugings`` measure the machine's limits after some of the blocks; their time does not count as the blocks'.
     ``judge_in``: folder for the answers to ``evaluation``, asked of each case (twins excepted) after the blocks.
     """
     turners = [Turner(job=job, alone=together == 1) for job in jobs]
@@ -111,13 +114,13 @@ def run_round(
                 if turner.alive and (reply := turner.ask(worker.Warm(shape=shape), _limit(turner, shape))):
                     turner.series[shape] = msgspec.convert(reply["series"], Series)
                     turner.bursts[shape] = []
-        run_blocks(turners, workload, random.Random(seed), seconds, say)  # noqa: S311 (an order, no secret)
+        run_blocks(turners, workload, random.Random(seed), seconds, say, gaugings)  # noqa: S311 (an order, no secret)
         if judge_in and evaluation:
             _judge_all(turners, evaluation, judge_in, say)
     finally:
-        for turner in turners:
-            if turner.lane:
-                turner.lane.close()
+        for lane in [turner.lane for turner in turners] + [gauging.lane for gauging in gaugings]:
+            if lane:
+                lane.close()
     return turners
 
 
@@ -153,7 +156,12 @@ def _open_all(turners: Sequence[Turner], launch: Launch, together: int, say: Say
 
 
 def run_blocks(
-    turners: Sequence[Turner], workload: Workload, rng: random.Random, seconds: float | None, say: Say
+    turners: Sequence[Turner],
+    workload: Workload,
+    rng: random.Random,
+    seconds: float | None,
+    say: Say,
+    gaugings: Sequence[Gauging] = (),
 ) -> None:
     """The blocks of a round: in each, every living worker has one burst at every shape, in a fresh random order."""
     start = time.monotonic()
@@ -169,6 +177,10 @@ def run_blocks(
                 request = worker.Turn(shape=shape, block=block, seconds=workload.burst_seconds)
                 if reply := turner.ask(request, _limit(turner, shape)):
                     turner.bursts[shape].append(msgspec.convert(reply["burst"], Burst))
+        paused = time.monotonic()
+        for gauging in gaugings if living else ():
+            gauging.between(block)
+        start += time.monotonic() - paused
         block += 1
         if seconds is not None and block >= min(3, blocks):
             fits = int(seconds / ((time.monotonic() - start) / block))

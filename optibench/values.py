@@ -30,6 +30,9 @@ PRECISIONS = (
 """Every precision name. ``int8``: weights and activations, calibrated; ``int8-dynamic``: weights int8, activations
 quantized while running; ``int8-weights`` and ``int4-weights``: weights only, computed in floating point."""
 
+LIMITS = "limits"
+"""Stands in place of a backend in the records of what the machine reaches at best, such as cpu/limits/fp32."""
+
 Status = Literal["ok", "skipped", "failed"]
 Source = Literal["hub", "local", "package", "onnx", "openvino"]
 
@@ -129,6 +132,11 @@ class Case(Value, frozen=True, kw_only=True):
     precision: str
     copy: int = 0
     variant: str = ""
+
+    @property
+    def is_limit(self) -> bool:
+        """Whether this is no build at all, but one of the machine's limits (limits.py); ``precision`` says which."""
+        return self.backend == LIMITS
 
     @property
     def name(self) -> str:
@@ -235,6 +243,15 @@ class Measurement(Value, frozen=True, kw_only=True):
     """Asked once a case, in the round that also judges its accuracy."""
 
 
+class Gauged(Value, frozen=True, kw_only=True):
+    """One burst at a limit of the machine (limits.py). ``amount`` is what each call worked through: operations, a
+    multiply-add counting as two, or bytes. ``detail`` says how, in words under ``how``."""
+
+    amount: int
+    burst: Burst
+    detail: dict[str, Any] = {}
+
+
 class Score(Value, frozen=True, kw_only=True):
     """One metric on labelled data. ``predictions`` and ``labels`` hold one number an example, for paired tests."""
 
@@ -315,6 +332,10 @@ class Record(Value, frozen=True, kw_only=True):
     """What the doctor found over the round, so that two runs can be told apart by it."""
     multiply_adds: dict[str, int] = {}
     """Of one call, by the shape's name; empty where they cannot be counted."""
+    multiplied_weights: int | None = None
+    """How many numbers of the model one call multiplies by; None where that is not known."""
+    gauged: tuple[Gauged, ...] = ()
+    """In place of a measurement, in the record of a limit of the machine."""
     created: str = ""
 
     @property

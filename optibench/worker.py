@@ -22,7 +22,7 @@ import msgspec
 
 from optibench import measure
 from optibench.errors import CaseFailed, Unsupported, first_line
-from optibench.values import Job, Series, Shape, Value
+from optibench.values import Gauged, Job, Series, Shape, Target, Value
 
 
 class Open(Value, frozen=True, kw_only=True, tag="open"):
@@ -56,7 +56,18 @@ class Judge(Value, frozen=True, kw_only=True, tag="judge"):
     out: str
 
 
-Request = Open | Warm | Turn | Judge
+class Gauge(Value, frozen=True, kw_only=True, tag="gauge"):
+    """One burst at a limit of the machine (limits.py), by the ``gauge`` of the backend module named."""
+
+    backend: str
+    target: Target
+    threads: int
+    limit: str
+    block: int
+    seconds: float
+
+
+Request = Open | Warm | Turn | Judge | Gauge
 
 
 class Worker:
@@ -79,6 +90,8 @@ class Worker:
                     return {"burst": msgspec.to_builtins(burst)}
                 case Judge():
                     return self._judge(request)
+                case Gauge():
+                    return self._gauge(request)
         except Unsupported as error:
             return {"error": str(error), "kind": "skipped"}
         except Exception as error:
@@ -165,6 +178,12 @@ class Worker:
             "file": str(raw),
             "executed": msgspec.to_builtins(self.session.executed(self.feeds[self.job.shapes[0]])),
         }
+
+    def _gauge(self, request: Gauge) -> dict[str, Any]:
+        """Made anew each time: what goes fastest may have been chosen while something else ran."""
+        gauge = importlib.import_module(request.backend).gauge(request.limit, request.target, request.threads)
+        burst = measure.Meter(gauge.call, getattr(gauge, "clocks", None)).burst(None, request.block, request.seconds)
+        return {"gauged": msgspec.to_builtins(Gauged(amount=gauge.amount, burst=burst, detail=gauge.detail))}
 
 
 def main() -> None:

@@ -45,6 +45,19 @@ class Session(Protocol):
         ...
 
 
+class Gauge(Protocol):
+    """Work that does nothing but reach one limit of the machine."""
+
+    amount: int
+    """What one call works through: operations (a multiply-add is two), or bytes read and written."""
+    detail: dict[str, Any]
+    """``how`` in words and whatever else bears on it, as plain JSON."""
+
+    def call(self, feed: Any) -> Any:
+        """Does it once; returns when the device has finished."""
+        ...
+
+
 class Backend(Protocol):
     """The contract of a backend module; tests/contract holds every backend to it."""
 
@@ -74,6 +87,11 @@ class Backend(Protocol):
     def usage(self, file: str, precision: str) -> tuple[str, str]:
         """For ``optibench export``: the import and the lines of Python that run ``file`` in the folder ``here`` on
         ``inputs`` (arrays by name). Backends that build no file need not have it."""
+        ...
+
+    def gauge(self, limit: str, target: Target, threads: int) -> Gauge:
+        """Work that reaches the target's ``limit``: a precision's arithmetic, or "memory". Raises Unsupported. For
+        backends of another device than PyTorch's, which serves all others; they need not have it."""
         ...
 
 

@@ -2,7 +2,8 @@
 
 What a case does is written in its target's ``[options.fake]``, by precision: ``latency_seconds``, ``noise`` (of a
 round and of a call), ``neighbour`` (share of bursts that something else disturbs), ``error`` (of the answers),
-``fail`` (crash, hang, memory, load, nan) and ``executed``.
+``fail`` (crash, hang, memory, load, nan), ``executed``, and ``peak`` (operations a second of its matrix product; under
+"memory" bytes).
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from optibench.errors import CaseFailed
+from optibench.errors import CaseFailed, Unsupported
 from optibench.values import Artifact, Build, Executed, Job, Target
 
 if TYPE_CHECKING:
@@ -116,6 +117,29 @@ class FakeSession:
         usual = "fp32" if asked.endswith("-weights") else asked.partition("-")[0]
         precision = str(self.behaviour.get("executed", usual))
         return Executed(provider="fake", precision=precision, threads=self.job.threads, operations={precision: 1})
+
+
+class FakeGauge:
+    """A limit that is what the target says."""
+
+    amount = 10**6
+
+    def __init__(self, per_second: float, limit: str) -> None:
+        self.clocks = FakeClocks()
+        self.step = int(self.amount / per_second * 1e9)
+        self.detail = {"how": f"fake {limit}", "cache_bytes": 1000}
+
+    def call(self, feed: Any) -> None:
+        self.clocks.wall += self.step
+        self.clocks.cpu += self.step
+
+
+def gauge(limit: str, target: Target, threads: int) -> FakeGauge:
+    """The target's own word, or 10 billion a second."""
+    behaviour = target.options["fake"].get(limit, {})
+    if behaviour.get("peak") == 0:
+        raise Unsupported(f"the fake machine shows no {limit}")
+    return FakeGauge(behaviour.get("peak", 1e10), limit)
 
 
 def _seed_of(name: str) -> int:

@@ -128,21 +128,31 @@ class ONNXRuntimeSession:
     def executed(self, inputs: Any) -> Executed:
         """Read off the profile of one run, in a session of its own: fusion changes the graph after providers are
         assigned, so only what ran shows whether integers were multiplied."""
-        import onnxruntime
-
-        with tempfile.TemporaryDirectory() as folder:
-            settings = self._settings()
-            settings.enable_profiling = True
-            settings.profile_file_prefix = str(Path(folder) / "profile")
-            session = onnxruntime.InferenceSession(self.path, settings, providers=[self.provider])
-            session.run(None, inputs)
-            events = json.loads(Path(session.end_profiling()).read_text())
-        return executed_from_profile(events, self.provider, self.threads)
+        return executed_from_profile(
+            profiled(self.path, self._settings(), self.provider, inputs), self.provider, self.threads
+        )
 
 
-def executed_from_profile(events: list[dict[str, Any]], provider: str, threads: int) -> Executed:
+def profiled(path: Path, settings: Any, provider: str, feed: Mapping[str, numpy.ndarray]) -> list[dict[str, Any]]:
+    """Every kernel of one run: its ``name``, ``op_name``, ``provider``, types and shapes of what went in and out."""
+    import onnxruntime
+
+    with tempfile.TemporaryDirectory() as folder:
+        settings.enable_profiling = True
+        settings.profile_file_prefix = str(Path(folder) / "profile")
+        session = onnxruntime.InferenceSession(path, settings, providers=[provider])
+        session.run(None, feed)
+        events = json.loads(Path(session.end_profiling()).read_text())
+    end = "_kernel_time"
+    return [
+        {**event["args"], "name": event["name"].removesuffix(end)}
+        for event in events
+        if event.get("cat") == "Node" and event["name"].endswith(end)
+    ]
+
+
+def executed_from_profile(kernels: list[dict[str, Any]], provider: str, threads: int) -> Executed:
     """What ran, by the kernels' names and the types of what they took in."""
-    kernels = [e["args"] for e in events if e.get("cat") == "Node" and e["name"].endswith("_kernel_time")]
     operations: dict[str, int] = {}
     for kernel in kernels:
         name = QUANTIZED.get(kernel["op_name"])

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from optibench.backends.base import missing
 from optibench.errors import Unsupported
+from optibench.host import last_level_cache_bytes
 from optibench.values import Artifact, Build, Executed, Job, Target
 
 if TYPE_CHECKING:
@@ -20,6 +22,8 @@ FORMAT = "transformers"
 PRECISIONS = ("fp32", "tf32", "bf16", "fp16")
 EXTRA = ""
 
+PRODUCT_SIZES = {"cpu": (512, 1024, 2048), "cuda": (2048, 4096, 8192)}
+LONGEST_PRODUCT_SECONDS = 0.1
 DTYPES = {"fp32": "float32", "tf32": "float32", "bf16": "bfloat16", "fp16": "float16"}
 
 
@@ -100,6 +104,82 @@ class PyTorchSession:
             operations=operations,
             detail={"attention": str(getattr(self.model.config, "_attn_implementation", None))},
         )
+
+
+class TorchGauge:
+    """``step`` does ``amount`` operations, or moves as many bytes."""
+
+    def __init__(self, step: Callable[[], Any], amount: int, device: str, how: str, cache_bytes: int | None) -> None:
+        self.step = step
+        self.amount = amount
+        self.device = device
+        self.detail = {"how": how, "cache_bytes": cache_bytes}
+
+    def call(self, feed: Any) -> None:
+        self.step()
+        if self.device == "cuda":
+            import torch
+
+            torch.cuda.synchronize()
+
+
+def gauge(limit: str, target: Target, threads: int) -> TorchGauge:
+    """A copy for "memory", else a square matrix product in the precision named, of the size that goes fastest."""
+    import torch
+
+    device = "cuda" if target.device == "cuda" else "cpu"
+    torch.set_num_threads(threads)
+    if limit == "memory":
+        return _copy(device)
+    if limit not in (*DTYPES, "int8") or (limit == "tf32" and device != "cuda"):
+        raise Unsupported(f"PyTorch has no matrix product in {limit} here")
+    torch.backends.cuda.matmul.allow_tf32 = limit == "tf32"
+    best: tuple[float, TorchGauge] | None = None
+    for size in PRODUCT_SIZES[device]:
+        product = _product(limit, device, size)
+        seconds = _shortest(product)
+        if best is None or seconds / product.amount < best[0]:
+            best = seconds / product.amount, product
+        if seconds > LONGEST_PRODUCT_SECONDS:
+            break  # no larger one: this precision is emulated here, and a burst must stay short
+    assert best is not None, "there is at least one size"
+    return best[1]
+
+
+def _product(limit: str, device: str, size: int) -> TorchGauge:
+    import torch
+
+    if limit == "int8":
+        a, b = (torch.randint(-127, 127, (size, size), dtype=torch.int8, device=device) for _ in range(2))
+        step, name = (lambda: torch._int_mm(a, b)), "torch._int_mm"
+    else:
+        dtype = getattr(torch, DTYPES[limit])
+        a, b = (torch.rand(size, size, device=device).to(dtype) for _ in range(2))
+        out = torch.empty(size, size, dtype=dtype, device=device)
+        step, name = (lambda: torch.mm(a, b, out=out)), "torch.mm"
+    return TorchGauge(step, 2 * size**3, device, f"{name} {limit} of {size} × {size}", None)
+
+
+def _shortest(gauge: TorchGauge) -> float:
+    """Seconds of the shortest of a few calls, the first one excepted."""
+    gauge.call(None)
+    times: list[float] = []
+    while sum(times) < 0.02:
+        start = time.perf_counter()
+        gauge.call(None)
+        times.append(time.perf_counter() - start)
+    return min(times)
+
+
+def _copy(device: str) -> TorchGauge:
+    """Four times what the last cache holds, at least 128 MB, read once and written once."""
+    import torch
+
+    cache = torch.cuda.get_device_properties(0).L2_cache_size if device == "cuda" else last_level_cache_bytes()
+    source = torch.ones(max(128_000_000, 4 * (cache or 0)), dtype=torch.uint8, device=device)
+    copy = torch.empty_like(source)
+    how = f"a copy of {source.numel() / 1e6:.0f} MB by torch"
+    return TorchGauge(lambda: copy.copy_(source), 2 * source.numel(), device, how, cache)
 
 
 @contextmanager

@@ -4,9 +4,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from optibench.render.units import NONE, bytes_text, change_text, ratio_text, score_places, score_text, seconds_text
+from optibench.render.units import (
+    NONE,
+    bytes_text,
+    change_text,
+    ratio_text,
+    score_places,
+    score_text,
+    seconds_text,
+    share_text,
+)
 from optibench.results import CaseResult, Comparison, Latency, ScoreResult
-from optibench.values import Executed, Shape
+from optibench.values import Executed
+
+PEAK = "% of peak"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +46,7 @@ def columns(comparison: Comparison) -> list[Column]:
         return Column(title=title, cells=tuple(cells), key=key, right=right)
 
     result = [column("case", [case.case for case in cases], key=True, right=False)]
-    if len({shape_of(case) for case in cases}) > 1:
+    if len({case.shape for case in cases}) > 1:
         result.append(column("shape", [shape_text(case) for case in cases], key=True))
     result += [
         column("p50", [seconds_text(latency_of(case).p50) for case in cases]),
@@ -47,6 +58,8 @@ def columns(comparison: Comparison) -> list[Column]:
         result.append(column(metric, [score_cell(case) for case in cases], right=False))
     elif any(case.parity for case in cases):
         result.append(column("cosine", [f"{case.parity.cosine:.4f}" if case.parity else NONE for case in cases]))
+    if any(case.peak_share for case in cases):
+        result.append(column(PEAK, [share_text(case.peak_share) if case.peak_share else NONE for case in cases]))
     return [
         *result,
         column("size", [bytes_text(case.artifact_bytes) for case in cases]),
@@ -67,14 +80,9 @@ def latency_of(case: CaseResult) -> Latency:
     return case.latency_seconds or Latency(p50=None, p90=None, p99=None)
 
 
-def shape_of(case: CaseResult) -> Shape:
-    """The shape that this row was measured at."""
-    return Shape(batch=case.batch, length=case.length)
-
-
 def shape_text(case: CaseResult) -> str:
     """``8×128``: rows and tokens, or just rows."""
-    return shape_of(case).name.replace("x", "×")
+    return case.shape.name.replace("x", "×")
 
 
 def primary_metric(comparison: Comparison) -> str | None:

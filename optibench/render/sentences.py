@@ -9,7 +9,7 @@ import shlex
 from dataclasses import dataclass
 
 from optibench.render.columns import primary_metric, shape_text, shown_cases
-from optibench.render.units import counted, listed, ratio_text, share_text
+from optibench.render.units import bytes_text, counted, listed, operations_text, ratio_text, share_text
 from optibench.results import CaseResult, Comparison
 from optibench.stats import QUANTILE_SAMPLES
 from optibench.values import DataRef
@@ -90,6 +90,23 @@ def legend(comparison: Comparison) -> list[str]:
     if any(case.within_floor is False for case in cases):
         floor = f"{comparison.workload.accuracy_floor * 100:.4g}%"
         lines.append(f"Below floor: under {floor} of the reference's score; never recommended.")
+    return [*lines, *limits(comparison)]
+
+
+def limits(comparison: Comparison) -> list[str]:
+    """What "% of peak" is of, where memory is the lower limit, and why there is no share."""
+    lines = []
+    for target, found in comparison.limits.items():
+        rates = [f"{name} {operations_text(rate)}" for name, rate in found.operations_per_second.items()]
+        if found.memory_bytes_per_second:
+            rates.append(f"memory {bytes_text(found.memory_bytes_per_second)}/s")
+        if rates:
+            lines.append(f"% of peak: of the most that {target} reached in the precision executed ({listed(rates)}).")
+        lines += [f"Not known of {target}: {name} ({reason})." for name, reason in found.missing.items()]
+    if any(case.peak_share == 1 for case in comparison.cases):
+        lines.append("100%: this case was faster than the matrix product, so the limit is what it reached itself.")
+    if bound := [case for case in comparison.cases if case.limit == "memory"]:
+        lines.append(f"Reading the weights limits more than computing with them: {_names(comparison, bound)}.")
     return lines
 
 

@@ -19,6 +19,11 @@ def bytes_text(count: float | None) -> str:
     return _scaled(count, (("GB", 1e9), ("MB", 1e6), ("kB", 1e3), ("B", 1.0)))
 
 
+def operations_text(per_second: float) -> str:
+    """``201 Gop/s``, ``1.92 Top/s``."""
+    return _scaled(per_second, (("Top/s", 1e12), ("Gop/s", 1e9), ("Mop/s", 1e6)))
+
+
 def rate_text(per_second: float | None) -> str:
     """``417/s``."""
     return NONE if per_second is None else f"{_digits(per_second)}/s"

@@ -54,6 +54,18 @@ def test_json_is_all_that_stands_on_standard_output_and_obeys_its_schema(
     assert printed == json.loads((run / "comparison.json").read_text())
 
 
+def test_every_measured_case_has_a_share_of_a_peak_that_was_measured_beside_it(
+    finished: tuple[Path, subprocess.CompletedProcess[str]],
+) -> None:
+    limits = json.loads((finished[0] / "comparison.json").read_text())["limits"]["cpu"]
+    assert set(limits["operations_per_second"]) == {"fp32", "bf16", "int8"}
+    assert all(rate > 0 for rate in (*limits["operations_per_second"].values(), limits["memory_bytes_per_second"]))
+    measured = [case for case in cases(finished[0]).values() if case["latency_seconds"]]
+    assert measured
+    assert all(0 < case["peak_share"] <= 1.05 for case in measured)
+    assert all(case["backend"] != "limits" for case in cases(finished[0]).values())
+
+
 def test_every_default_case_on_the_cpu_is_measured_or_says_why_not(
     finished: tuple[Path, subprocess.CompletedProcess[str]],
 ) -> None:
@@ -163,6 +175,39 @@ def fake_run(
     optibench: Optibench, model: Path, targets: Path, run: Path, *more: str
 ) -> subprocess.CompletedProcess[str]:
     return optibench("compare", model, "--targets", "pretend", "--targets-dir", targets, "--out", run, *QUICK, *more)
+
+
+def test_a_run_shows_each_cases_share_of_the_peak(
+    optibench: Optibench, tiny_bert: Path, fake_target: FakeTarget, tmp_path: Path
+) -> None:
+    targets = fake_target(int8={"latency_seconds": 0.004, "peak": 4e10})
+    done = fake_run(optibench, tiny_bert, targets, tmp_path / "run")
+    assert done.returncode == 0, done.stderr
+    for report in (done.stdout, (tmp_path / "run" / "report.md").read_text().replace("\\", "")):
+        assert "% of peak" in report
+        assert "fp32 10.0 Gop/s, int8 40.0 Gop/s, memory 10.0 GB/s" in report
+    found = cases(tmp_path / "run")
+    for case, peak in (("pretend/fake/fp32", 1e10), ("pretend/fake/int8", 4e10)):
+        operations = 2 * found[case]["multiply_adds"]
+        assert found[case]["peak_share"] == pytest.approx(operations / found[case]["latency_seconds"]["p50"] / peak)
+
+
+def test_a_graph_whose_arithmetic_is_not_known_says_so_and_is_measured(optibench: Optibench, tmp_path: Path) -> None:
+    import onnx
+
+    node = onnx.helper.make_node("MultiHeadAttention", ["x", "x", "x"], ["y"], domain="com.microsoft", num_heads=2)
+    x, y = (onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [1, 4, 8]) for name in "xy")
+    opsets = [onnx.helper.make_opsetid("", 17), onnx.helper.make_opsetid("com.microsoft", 1)]
+    graph = onnx.helper.make_graph([node], "g", [x], [y])
+    onnx.save(onnx.helper.make_model(graph, opset_imports=opsets, ir_version=9), tmp_path / "own.onnx")
+    done = optibench(
+        "compare", tmp_path / "own.onnx", "--backends", "onnxruntime", "--precisions", "fp32", "--rounds", "1",
+        "--budget", "5s", "--out", tmp_path / "run",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "multiply-adds (the arithmetic of the operator com.microsoft.MultiHeadAttention is not known)" in done.stdout
+    assert cases(tmp_path / "run")["cpu/onnxruntime/fp32"]["latency_seconds"]["p50"] > 0
+    assert cases(tmp_path / "run")["cpu/onnxruntime/fp32"]["peak_share"] is None
 
 
 @pytest.mark.parametrize(
@@ -281,8 +326,10 @@ def test_ctrl_c_keeps_the_records_says_what_to_type_and_resume_repeats_nothing(
     done = optibench("compare", "--resume", run)
     assert done.returncode == 0, done.stderr
     assert (run / "records.jsonl").read_text().startswith(before)
-    later = [(record["case"]["precision"], record["case"].get("copy", 0), record["round"]) for record in records(run)]
+    later = [(*record["case"].values(), record["round"]) for record in records(run)]
     assert len(later) == len(set(later))
+    limits = [record["case"]["precision"] for record in records(run) if record["case"]["backend"] == "limits"]
+    assert sorted(limits) == ["fp32", "int8", "memory"]
     assert max(record["round"] for record in records(run)) > max(rounds)
 
 

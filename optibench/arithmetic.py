@@ -1,0 +1,95 @@
+"""How many multiply-adds one call of a model needs: counted on its graph, exactly, or not at all.
+
+Counted are matrix products, convolutions, recurrent layers and attention; what works element by element is not. A graph
+that holds an operator whose arithmetic is not known is Uncountable, since a count that misses some of it is wrong.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from optibench.arrays import batches_of
+from optibench.errors import Uncountable
+from optibench.host import package_versions
+from optibench.values import Model, Shape
+
+if TYPE_CHECKING:
+    import numpy
+
+    Arrays = Mapping[str, numpy.ndarray]
+
+HEAVY = {
+    *("mm", "bmm", "addmm", "baddbmm", "addbmm", "mv", "addmv", "dot", "vdot", "matmul", "linear", "cdist"),
+    *("rnn", "lstm", "gru", "attention", "convolution", "conv1d", "conv2d", "conv3d"),
+}
+"""Words in the names of PyTorch's operators that multiply matrices: one that its counter does not know is not passed
+over. What such an operator is made of is counted where PyTorch takes it apart."""
+
+
+def recipe(model: Model, shapes: Sequence[Shape]) -> dict[str, Any]:
+    """All that decides the count: the cache key."""
+    return {
+        "kind": "arithmetic",
+        "version": 1,
+        "model": model.ref.revision,
+        "task": model.ref.task,
+        "shapes": [shape.name for shape in shapes],
+        "tools": package_versions(("torch", "transformers", "onnxruntime", "openvino")),
+    }
+
+
+def count(model: Model, inputs: Path, shapes: Sequence[Shape]) -> dict[str, Any]:
+    """``multiply_adds`` of one call by the shape's name, and ``weights``: how many numbers of the model are multiplied
+    by (None for a finished graph, where it is not known). ``inputs`` is the folder with the shapes' arrays.
+    """
+    found: dict[str, int] = {}
+    weights: int | None = None
+    for shape in shapes:
+        arrays = next(batches_of(inputs / f"shape-{shape.name}.npz"))
+        if model.is_graph:
+            from optibench.operators import multiply_adds_of_onnx, multiply_adds_of_openvino
+
+            of_graph = multiply_adds_of_openvino if model.ref.source == "openvino" else multiply_adds_of_onnx
+            found[shape.name] = of_graph(Path(model.path), arrays)
+        else:
+            from optibench.checkpoint import accepted
+            from optibench.export import torch_model
+
+            module = torch_model(model)
+            found[shape.name], weights = multiply_adds_of_module(module, accepted(module, arrays))
+    return {"multiply_adds": found, "weights": weights}
+
+
+def multiply_adds_of_module(module: Any, inputs: Mapping[str, Any]) -> tuple[int, int]:
+    """Multiply-adds of ``module(**inputs)``, and how many of its weights they multiply by. One real call on the CPU:
+    models look at their inputs' values, which tensors without content do not have."""
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode, flop_registry, sdpa_flop_count
+
+    def of_attention(query: Any, key: Any, value: Any, *_: Any, out_shape: Any = None, **__: Any) -> int:
+        operations: int = sdpa_flop_count(query, key, value)
+        return operations
+
+    fused = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
+    known = {*flop_registry, fused}
+    weights = {parameter.untyped_storage()._cdata: parameter.numel() for parameter in module.parameters()}
+    multiplied: set[int] = set()
+
+    class Watch(torch.utils._python_dispatch.TorchDispatchMode):  # type: ignore[misc]
+        """Sees every operator that the counter, which lies within, hands on."""
+
+        def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            packet = func._overloadpacket
+            if packet in known:
+                tensors = [arg for arg in args if isinstance(arg, torch.Tensor)]
+                multiplied.update({t.untyped_storage()._cdata for t in tensors} & weights.keys())
+            elif func.namespace not in ("aten", "prim", "prims") or HEAVY & set(re.split("_+", packet.__name__)):
+                raise Uncountable(f"the arithmetic of PyTorch's operator {packet} is not known")
+            return func(*args, **(kwargs or {}))
+
+    with Watch(), FlopCounterMode(display=False, custom_mapping={fused: of_attention}) as counter, torch.no_grad():
+        module(**inputs)
+    return counter.get_total_flops() // 2, sum(weights[storage] for storage in multiplied)

@@ -1,0 +1,115 @@
+"""How near each case comes to what its target reaches at best: pure functions of records (docs/limits.md).
+
+The roofline model: Williams, Waterman, Patterson, "Roofline: an insightful visual performance model for multicore
+architectures", Communications of the ACM 52(4), 2009.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from typing import Literal
+
+import msgspec
+
+from optibench.limits import MEMORY, limit_of
+from optibench.results import CaseResult, Limits
+from optibench.values import Gauged, Record
+
+BYTES = {"fp32": 4.0, "tf32": 4.0, "bf16": 2.0, "fp16": 2.0, "int8": 1.0, "fp8": 1.0, "int4": 0.5}
+"""Of a weight, by the precision that it is kept in."""
+
+
+def with_shares(records: Sequence[Record], results: Sequence[CaseResult]) -> tuple[list[CaseResult], dict[str, Limits]]:
+    """The results with multiply-adds, share of the peak and the limit that lies lower; and the limits by target."""
+    model = next((record for record in records if record.multiply_adds), None)
+    counted = [_counted(result, model.multiply_adds) if model else result for result in results]
+    targets = dict.fromkeys(record.case.target for record in records if record.case.is_limit)
+    limits = {
+        target: _limits([r for r in records if r.case.target == target and r.case.is_limit]) for target in targets
+    }
+    limits = {target: _raised(target, found, counted) for target, found in limits.items()}
+    weights = model.multiplied_weights if model else None
+    caches = {
+        r.case.target: r.gauged[0].detail.get("cache_bytes") for r in records if r.gauged and r.case.precision == MEMORY
+    }
+    return [
+        _held(result, limits[result.target], weights, caches.get(result.target)) if result.target in limits else result
+        for result in counted
+    ], limits
+
+
+def reached(result: CaseResult) -> float | None:
+    """Operations a second of a case: its arithmetic over its median time, a multiply-add counting as two."""
+    p50 = result.latency_seconds.p50 if result.latency_seconds else None
+    return 2 * result.multiply_adds / p50 if result.multiply_adds and p50 else None
+
+
+def _counted(result: CaseResult, multiply_adds: dict[str, int]) -> CaseResult:
+    return msgspec.structs.replace(result, multiply_adds=multiply_adds.get(result.shape.name))
+
+
+def _limits(records: Sequence[Record]) -> Limits:
+    """One target's limits, from its own records: the best burst counts, since what disturbs only takes away."""
+    rates, how = {}, {}
+    for record in records:
+        if record.gauged:
+            best = max(record.gauged, key=_per_second)
+            rates[record.case.precision] = _per_second(best)
+            how[record.case.precision] = str(best.detail.get("how", ""))
+    memory = rates.pop(MEMORY, None)
+    missing = {r.case.precision: r.reason or "no reason was recorded" for r in records if r.status != "ok"}
+    return Limits(operations_per_second=rates, memory_bytes_per_second=memory, how=how, missing=missing)
+
+
+def _per_second(gauged: Gauged) -> float:
+    return gauged.amount / statistics.median(gauged.burst.wall_ns) * 1e9
+
+
+def _raised(target: str, limits: Limits, results: Sequence[CaseResult]) -> Limits:
+    """The limits where no case is above them: what a case reached can be reached, whatever a matrix product did."""
+    rates, how = dict(limits.operations_per_second), dict(limits.how)
+    for result in results:
+        precision, rate = _executed(result), reached(result)
+        if result.target == target and rate and precision in rates and rate > rates[precision]:
+            rates[precision] = rate
+            how[precision] = f"{result.case} at {result.shape.name}, which was faster than {limits.how[precision]}"
+    return msgspec.structs.replace(limits, operations_per_second=rates, how=how)
+
+
+def _held(result: CaseResult, limits: Limits, weights: int | None, cache: int | None) -> CaseResult:
+    """The result held against its target's limits."""
+    rate, peak = reached(result), limits.operations_per_second.get(_executed(result) or "")
+    if rate is None or peak is None or result.multiply_adds is None:
+        return result
+    return msgspec.structs.replace(
+        result,
+        peak_share=rate / peak,
+        limit=lower_limit(
+            2 * result.multiply_adds / peak,
+            weights and weights * BYTES.get(_kept(result), 4.0),
+            limits.memory_bytes_per_second,
+            cache,
+        ),
+    )
+
+
+def lower_limit(
+    computing_seconds: float, weight_bytes: float | None, bytes_per_second: float | None, cache_bytes: int | None
+) -> Literal["compute", "memory"] | None:
+    """Whether computing with the weights or reading them must take longer. Weights that a cache can hold need not be
+    read from memory at each call. None where one of the two is not known."""
+    if weight_bytes is None or bytes_per_second is None or cache_bytes is None:
+        return None
+    reading_seconds = weight_bytes / bytes_per_second if weight_bytes > cache_bytes else 0.0
+    return "memory" if reading_seconds > computing_seconds else "compute"
+
+
+def _executed(result: CaseResult) -> str | None:
+    return limit_of(result.executed.precision) if result.executed else None
+
+
+def _kept(result: CaseResult) -> str:
+    """The precision in which the case's weights are kept: its label's, since weights may be smaller than what is
+    computed with."""
+    return result.precision.partition("-")[0]
