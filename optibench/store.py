@@ -80,19 +80,7 @@ class Run:
             data = file.read_bytes() if file.exists() else b""
         except OSError as error:
             raise OptibenchError(f"{file} cannot be read: {error.strerror or error}.") from error
-        *lines, torn = data.split(b"\n")
-        warnings = []
-        if torn:
-            warnings.append(
-                f"The last line of {file} (line {len(lines) + 1}) was cut off while it was written; "
-                "it is left out, and its job counts as not done."
-            )
-        found = [
-            value_from_json(line, Record, RECORD_SCHEMA, f"Line {number} of {file}")
-            for number, line in enumerate(lines, 1)
-            if line.strip()
-        ]
-        return found, warnings
+        return records_from_bytes(data, str(file))
 
     def write_plan(self, plan: Any) -> None:
         """Keeps what ``--resume`` needs to know: any value that strict JSON can hold."""
@@ -192,6 +180,23 @@ def load(path: Path) -> Comparison:
     except OSError as error:
         raise OptibenchError(f"{file} cannot be read: {error.strerror or error}.") from error
     return value_from_json(data, Comparison, COMPARISON_SCHEMA, str(file))
+
+
+def records_from_bytes(data: bytes, where: str) -> tuple[list[Record], list[str]]:
+    """The records of a records.jsonl, and warnings; ``where`` names it in both. Errors as ``Run.records``."""
+    *lines, torn = data.split(b"\n")
+    warnings = []
+    if torn:
+        warnings.append(
+            f"The last line of {where} (line {len(lines) + 1}) was cut off while it was written; "
+            "it is left out, and its job counts as not done."
+        )
+    found = [
+        value_from_json(line, Record, RECORD_SCHEMA, f"Line {number} of {where}")
+        for number, line in enumerate(lines, 1)
+        if line.strip()
+    ]
+    return found, warnings
 
 
 def json_text(comparison: Comparison) -> str:
