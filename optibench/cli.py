@@ -16,6 +16,7 @@ from optibench import __version__
 from optibench.commands.cache import cache_group
 from optibench.commands.compare import compare
 from optibench.commands.export import export
+from optibench.commands.history import bundle_run, history, replay
 from optibench.commands.lists import list_backends, list_targets
 from optibench.errors import OptibenchError
 from optibench.options import INTERRUPTED, Commands
@@ -40,7 +41,7 @@ def cli(debug: bool) -> None:
     """
 
 
-for command in (compare, export, list_targets, list_backends, cache_group):
+for command in (compare, export, history, replay, bundle_run, list_targets, list_backends, cache_group):
     cli.add_command(command)
 
 

@@ -73,8 +73,6 @@ def measured_from_records(name: str, records: Sequence[Record]) -> Measured:
 
 
 def _figures(records: Sequence[Record], reference: Case) -> Iterator[tuple[tuple[str, Shape], Figures]]:
-    import numpy as np
-
     broken = {record.case for record in records if record.status != "ok"}
     cases = [case for case in dict.fromkeys(r.case for r in records) if not case.copy and case not in broken]
     for shape in records[-1].workload.shapes:
@@ -84,18 +82,31 @@ def _figures(records: Sequence[Record], reference: Case) -> Iterator[tuple[tuple
             speedup = comparison.judged(comparison.round_values(rounds, base), 0)[0]
             if speedup is None:
                 continue
-            calls = [n for s in rounds.values() for b, k in zip(s.bursts, s.kept, strict=True) if k for n in b.wall_ns]
             score = next((r.scores[0] for r in records if r.case == case and r.scores), None)
             yield (
                 (case.name, shape),
                 Figures(
                     speedup=speedup,
-                    latency_p50_seconds=float(np.median(calls)) / 1e9 if calls else None,
+                    latency_p50_seconds=p50_seconds(rounds),
                     metric=score.metric if score else None,
                     score=score.value if score else None,
                     artifact_sha256=next((r.artifact.sha256 for r in records if r.case == case and r.artifact), None),
                 ),
             )
+
+
+def p50_seconds(rounds: comparison.Rounds) -> float | None:
+    """The median undisturbed call."""
+    import numpy as np
+
+    calls = [
+        ns
+        for s in rounds.values()
+        for burst, kept in zip(s.bursts, s.kept, strict=True)
+        if kept
+        for ns in burst.wall_ns
+    ]
+    return float(np.median(calls)) / 1e9 if calls else None
 
 
 def of_one_subject(runs: Sequence[Measured], model: str | None) -> tuple[list[Measured], dict[str, str]]:

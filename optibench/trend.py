@@ -128,8 +128,9 @@ def history_of(
 def _measured(places: Sequence[Path], left_out: list[LeftOut], notes: list[str], say: Say) -> Iterator[Measured]:
     """Every run with a figure in it; the others go to ``left_out`` with the reason."""
     told: dict[str, Path] = {}
-    for path in found_in(places):
-        say(f"reading {path}")
+    paths = list(found_in(places))
+    say(f"reading {len(paths)} runs")
+    for path in paths:
         try:
             kept = open_kept(path)
             digest = hashlib.sha256(kept.files.get(store.RECORDS, b"")).hexdigest()
