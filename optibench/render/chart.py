@@ -61,7 +61,8 @@ def specification(history: History) -> dict[str, Any]:
             ],
             "anchor": "start",
             "subtitleColor": "#444444",
-            "subtitleLineHeight": 15,
+            "subtitleFontSize": 11,
+            "subtitleLineHeight": 14,
             "offset": 12,
         },
         "vconcat": panels,
@@ -83,7 +84,7 @@ def _key(history: History) -> list[str]:
 
 def _panel(trend: Trend, history: History, *, last: bool) -> dict[str, Any]:
     points = [{"run": p.run, "low": p.speedup.low, "mid": p.speedup.mid, "high": p.speedup.high} for p in trend.points]
-    marks = [{"run": run.number} for run in history.runs if run.changes]
+    marks = [{"run": run.number - 0.5} for run in history.runs if run.changes]
     x = {
         "field": "run",
         "type": "quantitative",
