@@ -99,7 +99,9 @@ def test_a_flipped_byte_is_refused_or_changes_nothing(packed: Path) -> None:
 
 def test_an_edited_number_is_told_by_its_digest(packed: Path) -> None:
     def edit(files: dict[str, bytes]) -> None:
-        files["records.jsonl"] = files["records.jsonl"].replace(b'"cold_start_seconds":1.24', b'"cold_start_seconds":1.04')
+        files["records.jsonl"] = files["records.jsonl"].replace(
+            b'"cold_start_seconds":1.24', b'"cold_start_seconds":1.04'
+        )
 
     with pytest.raises(OptibenchError, match=r"changed after it was bundled: records\.jsonl has another digest"):
         bundle.read(rewrite(packed, edit))
