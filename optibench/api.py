@@ -299,7 +299,8 @@ def replay(
     again = replay_run.plan_again(kept, records, moved, here, say)
     last = next(record for record in reversed(records) if record.measurement)
     constraints = replay_run.constraints_from_host(last.host)
-    checks = (*again.checks, *side_by_side.record_checks(records, kept.comparison()))
+    then = kept.comparison()
+    checks = (*again.checks, *side_by_side.record_checks(records, then))
     folder = store.create(Path(out) if out else None, f"{last.model.id}-replay")
     start = replay_run.start_of(kept, f"optibench replay {shlex.quote(str(run))}", host.warnings(here), again.plan)
     folder.write(store.CONSTRAINTS, constraints.encode())
@@ -317,7 +318,7 @@ def replay(
         machine_changes=changes.machine_changes(last.host, here),
         software_changes=changes.software_changes(last.host, here),
         checks=checks,
-        warnings=tuple(warnings),
+        warnings=(*warnings, *side_by_side.distrusted(then, result.comparison)),
         cases=tuple(side_by_side.pairs(records, folder.records()[0], [p.case for p in again.plan.cases])),
         not_again=again.not_again,
     )

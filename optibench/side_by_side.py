@@ -154,6 +154,17 @@ def _score_change(then: Record | None, now: Record | None) -> Interval | None:
     return Interval(low=low, mid=mid, high=high)
 
 
+def distrusted(then: Comparison | None, now: Comparison) -> Iterator[str]:
+    """Why a verdict means nothing: a run whose reference differs from its own twin."""
+    for when, one in (("then", then), ("now", now)):
+        ratio = one.noise.aa_ratio if one else None
+        if ratio and not ratio.low <= 1 <= ratio.high:
+            yield (
+                f"The A/A check of {when} failed: its reference and the twin differed by {abs(ratio.mid - 1):.1%}. "
+                "Differences of that size mean nothing."
+            )
+
+
 def record_checks(records: Sequence[Record], found: Comparison | None) -> Iterator[Check]:
     """Whether what was kept agrees with itself: a number that was edited by hand does not follow from the rest."""
     import numpy as np

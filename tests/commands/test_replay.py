@@ -17,7 +17,7 @@ from optibench.errors import OptibenchError
 from optibench.strict_json import strict_json
 from optibench.values import Record, Score
 from tests.conftest import Optibench, write_fake_target
-from tests.factories import comparison, host, record
+from tests.factories import comparison, host, interval, record
 from tests.hub.server import COMMIT, Hub
 from tests.kept import INT8, REFERENCE, records_of
 
@@ -321,6 +321,14 @@ def test_a_score_that_does_not_follow_from_its_answers_is_said() -> None:
     (check,) = (check for check in side_by_side.record_checks(edited, comparison()) if check.what == "scores")
     assert not check.fine
     assert "accuracy 0.7, its answers give 1" in check.said
+
+
+def test_a_run_whose_twins_differed_is_not_to_be_trusted() -> None:
+    fine = comparison()
+    off = msgspec.structs.replace(fine, noise=msgspec.structs.replace(fine.noise, aa_ratio=interval(1.1, 0.02)))
+    assert list(side_by_side.distrusted(fine, fine)) == []
+    (said,) = side_by_side.distrusted(off, fine)
+    assert "The A/A check of then failed" in said
 
 
 def test_constraints_hold_nothing_that_pip_would_read_otherwise() -> None:
