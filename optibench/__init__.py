@@ -10,10 +10,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from optibench.api import Result, compare, load
+    from optibench.api import Replayed, Result, compare, history, load, replay
 
 __version__ = "0.1.0"
-__all__ = ["Result", "compare", "load"]
+__all__ = ["Replayed", "Result", "compare", "history", "load", "replay"]
 
 
 def __getattr__(name: str) -> Any:

@@ -16,7 +16,20 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from optibench import host, inputs, models, plugins, recommend, store, targets
+from optibench import (
+    changes,
+    host,
+    inputs,
+    models,
+    plugins,
+    recommend,
+    replay_run,
+    runs,
+    side_by_side,
+    store,
+    targets,
+    trend,
+)
 from optibench.cache import Cache, default_root
 from optibench.comparison import builds, comparison_from_records
 from optibench.errors import NothingMeasured, OptibenchError
@@ -229,6 +242,85 @@ def _reasons(records: Sequence[Record]) -> list[str]:
     for record in builds(records):
         by_reason.setdefault(record.reason or "no reason is known", []).append(record.case.name)
     return [f"{', '.join(dict.fromkeys(names))}: {reason}." for reason, names in by_reason.items()]
+
+
+def history(
+    *directories: str | Path, cases: str = "*", model: str | None = None, say: Say = lambda text: None
+) -> trend.History:
+    """Each case's speed-up over many runs of one model, and where its level changed, with what else was new there.
+
+    ``directories`` are runs' folders, bundles, or folders that hold some; ``cases`` is a pattern of case names;
+    ``model`` picks one where there are several (by default that of most runs). Raises OptibenchError if no run can
+    be used; single runs that cannot are named in ``left_out``.
+    """
+    return trend.history_of([Path(directory) for directory in directories], cases=cases, model=model, say=say)
+
+
+class Replayed(Result):
+    """A run measured again: the new result, and ``replay``, which holds both side by side."""
+
+    def __init__(self, result: Result, replay: side_by_side.Replay) -> None:
+        super().__init__(result.comparison, result.path)
+        self.replay = replay
+
+
+def replay(
+    run: str | Path,
+    *,
+    out: str | Path | None = None,
+    model: str | None = None,
+    dataset: str | None = None,
+    calibration: str | None = None,
+    targets_dir: str | Path | None = None,
+    trust_remote_code: bool = False,
+    allow_pickle: bool = False,
+    say: Say = lambda text: None,
+    launch: Launch | None = None,
+) -> Replayed:
+    """Measures the cases of a kept ``run`` (its folder or bundle, which is not touched) again, into a new run's folder.
+
+    ``model``, ``dataset`` and ``calibration`` say where these lie now, if they were moved; their digests decide.
+    Raises OptibenchError if the model is gone or not the one that was measured.
+    """
+    kept = runs.open_kept(Path(run))
+    records, warnings = kept.records()
+    here = host.describe()
+    moved = replay_run.Moved(
+        model=model,
+        dataset=dataset,
+        calibration=calibration,
+        targets_dir=Path(targets_dir) if targets_dir else None,
+        trust_remote_code=trust_remote_code,
+        allow_pickle=allow_pickle,
+    )
+    again = replay_run.plan_again(kept, records, moved, here, say)
+    last = next(record for record in reversed(records) if record.measurement)
+    constraints = replay_run.constraints_from_host(last.host)
+    then = kept.comparison()
+    checks = (*again.checks, *side_by_side.record_checks(records, then))
+    folder = store.create(Path(out) if out else None, f"{last.model.id}-replay")
+    start = replay_run.start_of(kept, f"optibench replay {shlex.quote(str(run))}", again.plan)
+    folder.write(store.CONSTRAINTS, constraints.encode())
+    folder.write_plan(start)
+    try:
+        result = _go_on(folder, again.plan, start, say, launch)
+    except OptibenchError:
+        folder.discard_if_empty()
+        raise
+    found = side_by_side.Replay(
+        run=str(run),
+        model=last.model,
+        created_then=min(record.created for record in records),
+        created_now=start["created"],
+        machine_changes=changes.machine_changes(last.host, here),
+        software_changes=changes.software_changes(last.host, here),
+        checks=checks,
+        warnings=(*warnings, *side_by_side.distrusted(then, result.comparison)),
+        cases=tuple(side_by_side.pairs(records, folder.records()[0], [p.case for p in again.plan.cases])),
+        not_again=again.not_again,
+    )
+    folder.write(replay_run.REPLAY, store.json_text(found).encode())
+    return Replayed(result, found)
 
 
 def dry_run(request: Request, say: Say = lambda text: None) -> tuple[Plan, Estimate]:

@@ -17,6 +17,7 @@ from optibench.commands.cache import cache_group
 from optibench.commands.compare import compare
 from optibench.commands.doctor import doctor
 from optibench.commands.export import export
+from optibench.commands.history import bundle_run, history, replay
 from optibench.commands.lists import list_backends, list_targets
 from optibench.errors import OptibenchError
 from optibench.options import INTERRUPTED, Commands
@@ -41,7 +42,10 @@ def cli(debug: bool) -> None:
     """
 
 
-for command in (compare, export, list_targets, list_backends, doctor, cache_group):
+for command in (
+    *(compare, export, doctor, history, replay, bundle_run),
+    *(list_targets, list_backends, cache_group),
+):
     cli.add_command(command)
 
 

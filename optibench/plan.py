@@ -110,7 +110,7 @@ def plan_of(request: Request, model: Model, known: dict[str, Target], host: Host
     for target in chosen:
         away = targets.mismatch(target, host)
         for case in _cases_of(target, request):
-            skip = away or _why_not(case, target)
+            skip = away or why_not(case, target)
             if not any(planned.case == case for planned in cases):
                 cases.append(PlannedCase(case=case, skip=skip))
     reference = _reference(model, chosen, host, request)
@@ -139,7 +139,8 @@ def _cases_of(target: Target, request: Request) -> list[Case]:
     return found
 
 
-def _why_not(case: Case, target: Target) -> str | None:
+def why_not(case: Case, target: Target) -> str | None:
+    """Why the case cannot run on a machine that is this target; None if it can."""
     module = plugins.load("backend", case.backend)
     if reason := module.probe(target):
         return str(reason)
@@ -159,7 +160,7 @@ def _reference(model: Model, chosen: Sequence[Target], host: Host, request: Requ
             continue
         for backend in (own,) if own else tuple(target.backends):
             case = Case(target=target.name, backend=backend, precision="fp32")
-            if _why_not(case, target) is None:
+            if why_not(case, target) is None:
                 return case
     return None
 

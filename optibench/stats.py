@@ -80,6 +80,21 @@ def mean_interval(values: Sequence[float], confidence: float = 0.95) -> tuple[fl
     return mean - half, mean, mean + half
 
 
+def difference_interval(a: Sequence[float], b: Sequence[float], confidence: float = 0.95) -> tuple[float, float, float]:
+    """Low, mid and high of mean(a) - mean(b) by Welch's t: the two may vary by different amounts. Unbounded where
+    either has fewer than two values."""
+    import numpy as np
+    from scipy import stats as scipy_stats
+
+    mid = float(np.mean(a) - np.mean(b))
+    if min(len(a), len(b)) < 2:
+        return -math.inf, mid, math.inf
+    if np.var(a) == 0 and np.var(b) == 0:  # scipy's degrees of freedom are 0 / 0 there
+        return mid, mid, mid
+    found = scipy_stats.ttest_ind(a, b, equal_var=False).confidence_interval(confidence)
+    return float(found.low), mid, float(found.high)
+
+
 def verdict(low: float, high: float, floor: float = FLOOR) -> str:
     """Faster, slower or same, if the whole interval of the log ratio says so; else unknown (not yet)."""
     edge = math.log1p(floor)

@@ -24,13 +24,15 @@ from optibench.errors import OptibenchError
 from optibench.parquet import parquet_from_records
 from optibench.results import COMPARISON_SCHEMA, Comparison
 from optibench.strict_json import strict_json, value_from_json
-from optibench.values import RECORD_SCHEMA, Record
+from optibench.values import RECORD_SCHEMA, Record, Value
 
 RUNS = "optibench-runs"
 RECORDS = "records.jsonl"
 PLAN = "plan.json"
 COMPARISON = "comparison.json"
 PARQUET = "records.parquet"
+CONSTRAINTS = "constraints.txt"
+"""The packages of a run that is replayed (replay_run.py)."""
 FILES = (RECORDS, PLAN, COMPARISON, PARQUET, "table.csv", "report.md")
 """What a run writes: a folder that holds one of these is not free for another run."""
 
@@ -53,7 +55,8 @@ class Run:
         if (self.path / RECORDS).exists():
             return
         shutil.rmtree(self.logs, ignore_errors=True)
-        (self.path / PLAN).unlink(missing_ok=True)
+        for name in (PLAN, CONSTRAINTS):
+            (self.path / name).unlink(missing_ok=True)
         with suppress(OSError):  # it held something of the user's before, and stays
             self.path.rmdir()
             self.path.parent.rmdir() if self.path.parent.name == RUNS else None
@@ -80,23 +83,11 @@ class Run:
             data = file.read_bytes() if file.exists() else b""
         except OSError as error:
             raise OptibenchError(f"{file} cannot be read: {error.strerror or error}.") from error
-        *lines, torn = data.split(b"\n")
-        warnings = []
-        if torn:
-            warnings.append(
-                f"The last line of {file} (line {len(lines) + 1}) was cut off while it was written; "
-                "it is left out, and its job counts as not done."
-            )
-        found = [
-            value_from_json(line, Record, RECORD_SCHEMA, f"Line {number} of {file}")
-            for number, line in enumerate(lines, 1)
-            if line.strip()
-        ]
-        return found, warnings
+        return records_from_bytes(data, str(file))
 
     def write_plan(self, plan: Any) -> None:
         """Keeps what ``--resume`` needs to know: any value that strict JSON can hold."""
-        self._write(PLAN, strict_json(plan))
+        self.write(PLAN, strict_json(plan))
 
     def plan(self) -> Any:
         """The plan as plain JSON values. Errors: there is none, or it cannot be read."""
@@ -113,12 +104,13 @@ class Run:
     def write_comparison(self, comparison: Comparison, texts: Mapping[str, str]) -> None:
         """Writes comparison.json, each of ``texts`` (file name to content: table.csv, report.md, ...) and, from the
         records here, records.parquet. Each replaces its predecessor in one step."""
-        self._write(COMPARISON, json_text(comparison).encode())
+        self.write(COMPARISON, json_text(comparison).encode())
         for name, text in texts.items():
-            self._write(name, text.encode())
-        self._write(PARQUET, parquet_from_records(self.records()[0]))
+            self.write(name, text.encode())
+        self.write(PARQUET, parquet_from_records(self.records()[0]))
 
-    def _write(self, name: str, data: bytes) -> None:
+    def write(self, name: str, data: bytes) -> None:
+        """Writes one file of the run, whole. Errors: a full, failing or unwritable disk."""
         try:
             write_whole(self.path / name, data)
         except OSError as error:
@@ -194,9 +186,26 @@ def load(path: Path) -> Comparison:
     return value_from_json(data, Comparison, COMPARISON_SCHEMA, str(file))
 
 
-def json_text(comparison: Comparison) -> str:
-    """comparison.json as text, indented for people."""
-    return msgspec.json.format(strict_json(comparison), indent=2).decode() + "\n"
+def records_from_bytes(data: bytes, where: str) -> tuple[list[Record], list[str]]:
+    """The records of a records.jsonl, and warnings; ``where`` names it in both. Errors as ``Run.records``."""
+    *lines, torn = data.split(b"\n")
+    warnings = []
+    if torn:
+        warnings.append(
+            f"The last line of {where} (line {len(lines) + 1}) was cut off while it was written; "
+            "it is left out, and its job counts as not done."
+        )
+    found = [
+        value_from_json(line, Record, RECORD_SCHEMA, f"Line {number} of {where}")
+        for number, line in enumerate(lines, 1)
+        if line.strip()
+    ]
+    return found, warnings
+
+
+def json_text(value: Value) -> str:
+    """A value (a comparison, a history) as strict JSON, indented for people."""
+    return msgspec.json.format(strict_json(value), indent=2).decode() + "\n"
 
 
 def write_whole(path: Path, data: bytes) -> None:

@@ -10,7 +10,7 @@ computed from records (statistics, verdicts) is not stored in them.
 from __future__ import annotations
 
 import hashlib
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -198,7 +198,7 @@ class Burst(Value, frozen=True, kw_only=True):
     what it burnt while it waited for its turn (``idle_cpu_ns`` of ``idle_wall_ns``)."""
 
     block: int
-    wall_ns: tuple[int, ...]
+    wall_ns: Annotated[tuple[Annotated[int, msgspec.Meta(gt=0)], ...], msgspec.Meta(min_length=1)]
     cpu_ns: int
     switches: int
     idle_cpu_ns: int = 0

@@ -159,3 +159,18 @@ def test_top_k_counts_ranks_below_k() -> None:
     ranks = np.array([[0.0, 1.0, 4.0, 5.0]])
     assert stats.rank_at_most(1)(ranks, ranks)[0] == 0.25
     assert stats.rank_at_most(5)(ranks, ranks)[0] == 0.75
+
+
+def test_the_interval_of_a_difference_is_welchs() -> None:
+    from scipy.stats import ttest_ind
+
+    a, b = [1.0, 1.2, 1.1, 1.4], [0.7, 0.9, 0.65, 0.8, 0.6, 0.75]
+    low, mid, high = stats.difference_interval(a, b)
+    expected = ttest_ind(a, b, equal_var=False).confidence_interval(0.95)
+    assert (low, high) == pytest.approx((expected.low, expected.high))
+    assert mid == pytest.approx(1.175 - 0.7333333)
+
+
+def test_the_interval_of_a_difference_is_unbounded_with_one_value_and_a_point_without_noise() -> None:
+    assert stats.difference_interval([1.0], [0.5, 0.6])[::2] == (-math.inf, math.inf)
+    assert stats.difference_interval([2.0, 2.0], [1.5, 1.5]) == (0.5, 0.5, 0.5)

@@ -81,6 +81,24 @@ def test_a_broken_line_in_the_middle_is_an_error_that_names_it(run: store.Run, b
         run.records()
 
 
+@pytest.mark.parametrize("wall_ns", [(), (12_000_000, 0), (-1,)])
+def test_samples_that_cannot_be_times_are_an_error_that_names_the_line(
+    run: store.Run, wall_ns: tuple[int, ...]
+) -> None:
+    burst = Burst(block=0, wall_ns=wall_ns, cpu_ns=1, switches=0)
+    series = Series(
+        shape=Shape(batch=1, length=8),
+        first_call_seconds=0.1,
+        warmup_calls=1,
+        settled=True,
+        peak_bytes=1,
+        bursts=(burst,),
+    )
+    run.append(record(measurement=measurement(series)))
+    with pytest.raises(OptibenchError, match=r"Line 1 of .* is not a whole record: .*wall_ns"):
+        run.records()
+
+
 def test_a_newer_schema_is_an_error_that_names_both_versions(run: store.Run) -> None:
     run.append(record(schema=7))
     with pytest.raises(OptibenchError, match=r"Line 1 .* has schema 7; .* reads schema 1.*update"):

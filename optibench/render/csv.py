@@ -21,7 +21,7 @@ def render(comparison: Comparison) -> str:
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(header)
     for case in shown.cases:
-        writer.writerow([_field(value) for value in _row(case, best).values()])
+        writer.writerow([field(value) for value in _row(case, best).values()])
     return out.getvalue()
 
 
@@ -58,7 +58,8 @@ def _fields(value: object, names: str, title: str = "{}") -> dict[str, Cell]:
     return {title.format(name): None if value is None else getattr(value, name) for name in names.split()}
 
 
-def _field(value: Cell) -> Cell:
+def field(value: Cell) -> Cell:
+    """The value as a CSV's field holds it."""
     if isinstance(value, bool):
         return "true" if value else "false"
     # A spreadsheet computes a text that begins like a formula; an apostrophe keeps it a text.

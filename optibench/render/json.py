@@ -1,19 +1,19 @@
-"""comparison.json on standard output."""
+"""Values as JSON on standard output: comparison.json, a history, a replay."""
 
 from __future__ import annotations
 
 import re
 
 from optibench.render.plain import is_hidden
-from optibench.results import Comparison
 from optibench.store import json_text
+from optibench.values import Value
 
 
-def render(comparison: Comparison) -> str:
-    """The same values as comparison.json holds. What a terminal might obey is written as an escape of JSON's own."""
+def render(value: Value) -> str:
+    """The value as its file would hold it. What a terminal might obey is written as an escape of JSON's own."""
 
     # Outside strings JSON is ASCII, and inside them these mean the same.
-    return re.sub(r"[^\x00-\x7e]", lambda match: _escaped(match[0]), json_text(comparison))
+    return re.sub(r"[^\x00-\x7e]", lambda match: _escaped(match[0]), json_text(value))
 
 
 def _escaped(character: str) -> str:
