@@ -48,6 +48,7 @@ class Measured:
 
 def measured_from_records(name: str, records: Sequence[Record]) -> Measured:
     """A run's figures. Error: it has none, with why."""
+    records = comparison.builds(records)
     reference = comparison.reference_of(records)
     measured = [record for record in records if record.measurement]
     if not measured:
