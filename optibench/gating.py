@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from optibench import __version__, api, judge, store
 from optibench.baseline import Baseline, baseline_from_records, of_path
@@ -14,6 +15,9 @@ from optibench.comparable import told, unfair
 from optibench.errors import OptibenchError
 from optibench.values import Record
 from optibench.verdicts import GateCase, GateResult, Limits, OnUnknown
+
+if TYPE_CHECKING:
+    from optibench.execute.base import Launch
 
 Say = Callable[[str], None]
 
@@ -32,6 +36,7 @@ def gate(
     confirm: bool = True,
     allow_different_hardware: bool = False,
     say: Say = lambda text: None,
+    launch: Launch | None = None,
 ) -> GateResult:
     """Holds the run in folder ``run`` against ``baseline``, a file or another run's folder; the arguments are the
     command's options, percentages as shares (0.05 is 5%). ``budget_seconds`` is for the further rounds of what is
@@ -66,7 +71,7 @@ def gate(
     if on_unknown == "rerun" and (names := judge.undecided(found)):
         say(f"undecided, so measured further: {', '.join(names)}")
         try:
-            api.more_rounds(path, names, seconds=budget_seconds, enough=decided(names), say=say)
+            api.more_rounds(path, names, seconds=budget_seconds, enough=decided(names), say=say, launch=launch)
         except OptibenchError as error:
             notes.append(f"No further rounds could be measured here. {error}")
         records = folder.records()[0]
@@ -75,7 +80,9 @@ def gate(
         say(f"regressed, so measured afresh to confirm it: {', '.join(dict.fromkeys(names))}")
         second: tuple[GateCase, ...] = ()
         try:
-            again = api.measure_again(path, names, seconds=budget_seconds, enough=decided(names), say=say)
+            again = api.measure_again(
+                path, names, seconds=budget_seconds, enough=decided(names), say=say, launch=launch
+            )
             assert again.path is not None, "a run has a folder"
             second = judged(store.open_run(again.path).records()[0], names)
             notes.append(f"The second measurement is in {again.path}.")
