@@ -121,29 +121,29 @@ def reviews(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+def write_fake_target(folder: Path, **behaviour: dict[str, Any]) -> Path:
+    """A target for the fake backend in ``folder``, of known latencies: ``int8={"fail": "crash"}``."""
+    usual: dict[str, dict[str, Any]] = {
+        "fp32": {"latency_seconds": 0.010},
+        "int8": {"latency_seconds": 0.004, "error": 0.01},
+    }
+    usual.update(behaviour)
+    folder.mkdir(exist_ok=True)
+    lines = [
+        'name = "pretend"',
+        'description = "a machine of known speed"',
+        'device = "cpu"',
+        f"precisions = {json.dumps(list(usual))}",
+        "[backends]",
+        f"fake = {json.dumps(list(usual))}",
+    ]
+    for precision, settings in usual.items():
+        lines += [f'[options.fake."{precision}"]', *(f"{k} = {json.dumps(v)}" for k, v in settings.items())]
+    (folder / "pretend.toml").write_text("\n".join(lines) + "\n")
+    return folder
+
+
 @pytest.fixture
 def fake_target(tmp_path: Path) -> Callable[..., Path]:
     """Writes a target for the fake backend and gives its folder: ``fake_target(int8={"fail": "crash"})``."""
-
-    def write(**behaviour: dict[str, Any]) -> Path:
-        usual: dict[str, dict[str, Any]] = {
-            "fp32": {"latency_seconds": 0.010},
-            "int8": {"latency_seconds": 0.004, "error": 0.01},
-        }
-        usual.update(behaviour)
-        folder = tmp_path / "targets"
-        folder.mkdir(exist_ok=True)
-        lines = [
-            'name = "pretend"',
-            'description = "a machine of known speed"',
-            'device = "cpu"',
-            f"precisions = {json.dumps(list(usual))}",
-            "[backends]",
-            f"fake = {json.dumps(list(usual))}",
-        ]
-        for precision, settings in usual.items():
-            lines += [f'[options.fake."{precision}"]', *(f"{k} = {json.dumps(v)}" for k, v in settings.items())]
-        (folder / "pretend.toml").write_text("\n".join(lines) + "\n")
-        return folder
-
-    return write
+    return lambda **behaviour: write_fake_target(tmp_path / "targets", **behaviour)

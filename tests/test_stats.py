@@ -159,3 +159,31 @@ def test_top_k_counts_ranks_below_k() -> None:
     ranks = np.array([[0.0, 1.0, 4.0, 5.0]])
     assert stats.rank_at_most(1)(ranks, ranks)[0] == 0.25
     assert stats.rank_at_most(5)(ranks, ranks)[0] == 0.75
+
+
+def test_welchs_interval_is_scipys() -> None:
+    from scipy.stats import ttest_ind
+
+    a, b = [0.1, 0.12, 0.09, 0.13, 0.11], [0.02, 0.05, 0.01]
+    theirs = ttest_ind(a, b, equal_var=False).confidence_interval(0.95)
+    low, difference, high = stats.welch_interval(a, b)
+    assert (low, high) == pytest.approx((theirs.low, theirs.high))
+    assert difference == pytest.approx(0.11 - 0.08 / 3)
+
+
+@pytest.mark.parametrize(("a", "b"), [([0.1], [0.1, 0.2]), ([0.1, 0.2], [0.1])])
+def test_welchs_interval_of_one_value_is_unbounded(a: list[float], b: list[float]) -> None:
+    low, _, high = stats.welch_interval(a, b)
+    assert (low, high) == (-math.inf, math.inf)
+
+
+def test_welchs_interval_of_equal_values_is_a_point() -> None:
+    assert stats.welch_interval([0.5, 0.5], [0.25, 0.25, 0.25]) == (0.25, 0.25, 0.25)
+
+
+def test_two_shares_alone_have_an_interval_and_other_scores_have_none() -> None:
+    low, change, high = stats.unpaired_change(0.86, 1000, 0.90, 1000)
+    assert change == pytest.approx(-0.04)
+    assert (low, high) == pytest.approx((-0.0684, -0.0116), abs=1e-4)
+    assert stats.unpaired_change(86.0, 1000, 90.0, 1000)[0] == -math.inf
+    assert stats.unpaired_change(0.5, 0, 0.4, 0)[2] == math.inf

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -16,25 +17,38 @@ import optibench as package
 from optibench import baseline as baselines
 from optibench import store
 from optibench.values import Record
-from tests.conftest import WORDS, Optibench
+from tests.conftest import WORDS, Optibench, write_fake_target
 
-FakeTarget = Callable[..., Path]
 Measure = Callable[..., Path]
 
 
+def compared(optibench: Optibench, model: Path, out: Path, **behaviour: dict[str, object]) -> Path:
+    """A run on a machine of known speed, three rounds whatever the real machine is up to."""
+    targets = write_fake_target(out.with_name("targets"), **behaviour)
+    done = optibench(
+        "compare", model, "--targets", "pretend", "--targets-dir", targets, "--out", out,
+        "--rounds", "3", "--budget", "10m", "--length", "16",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return out
+
+
 @pytest.fixture
-def measure(optibench: Optibench, tiny_bert: Path, fake_target: FakeTarget, tmp_path: Path) -> Measure:
-    """Runs the comparison on a machine of known speed and gives its folder: ``measure("new", int8={...})``."""
+def measure(optibench: Optibench, tiny_bert: Path, tmp_path: Path) -> Measure:
+    """``measure("new", int8={...})``: a run of that name whose int8 behaves so."""
+    return lambda name, **behaviour: compared(optibench, tiny_bert, tmp_path / name, **behaviour)
 
-    def run(name: str, **behaviour: dict[str, object]) -> Path:
-        done = optibench(
-            "compare", tiny_bert, "--targets", "pretend", "--targets-dir", fake_target(**behaviour), "--out",
-            tmp_path / name, "--rounds", "3", "--budget", "5s", "--length", "16",
-        )  # fmt: skip
-        assert done.returncode == 0, done.stderr
-        return tmp_path / name
 
-    return run
+@pytest.fixture(scope="module")
+def unchanged(optibench: Optibench, tiny_bert: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of the usual builds, measured once for all tests."""
+    return compared(optibench, tiny_bert, tmp_path_factory.mktemp("unchanged") / "run")
+
+
+@pytest.fixture
+def old(unchanged: Path, tmp_path: Path) -> Path:
+    """The usual builds' run, to be held against."""
+    return Path(shutil.copytree(unchanged, tmp_path / "old"))
 
 
 def slower(factor: float) -> dict[str, object]:
@@ -49,9 +63,9 @@ def gated(optibench: Optibench, *args: object, code: int, **more: object) -> sub
 
 
 def test_unchanged_code_passes_against_a_run_and_against_its_saved_file(
-    optibench: Optibench, measure: Measure, tmp_path: Path
+    optibench: Optibench, old: Path, measure: Measure, tmp_path: Path
 ) -> None:
-    old, new = measure("old"), measure("new")
+    new = measure("new")
     assert "Passed" in gated(optibench, new, "--baseline", old, code=0).stdout
     saved = optibench("baseline", "save", old, cwd=tmp_path)
     file = tmp_path / "reports" / "baselines" / "tiny-bert.json"
@@ -60,9 +74,9 @@ def test_unchanged_code_passes_against_a_run_and_against_its_saved_file(
 
 
 def test_a_planted_slowdown_is_confirmed_by_a_second_measurement_and_fails(
-    optibench: Optibench, measure: Measure, tmp_path: Path
+    optibench: Optibench, old: Path, measure: Measure, tmp_path: Path
 ) -> None:
-    old, new = measure("old"), measure("new", int8=slower(1.2))
+    new = measure("new", int8=slower(1.2))
     done = gated(optibench, new, "--baseline", old, code=1)
     assert "1 of 2 cases regressed, confirmed by a second measurement" in done.stdout
     assert "20% slower" in done.stdout
@@ -71,15 +85,15 @@ def test_a_planted_slowdown_is_confirmed_by_a_second_measurement_and_fails(
     assert package.load(again).comparison.reference == "pretend/fake/fp32"
 
 
-def test_a_slower_machine_alone_is_no_regression(optibench: Optibench, measure: Measure) -> None:
-    old, new = measure("old"), measure("new", fp32={"latency_seconds": 0.020}, int8=slower(2))
+def test_a_slower_machine_alone_is_no_regression(optibench: Optibench, old: Path, measure: Measure) -> None:
+    new = measure("new", fp32={"latency_seconds": 0.020}, int8=slower(2))
     assert "Passed" in gated(optibench, new, "--baseline", old, code=0).stdout
 
 
 def test_a_regression_that_a_fresh_measurement_does_not_find_is_none(
-    optibench: Optibench, measure: Measure, tmp_path: Path
+    optibench: Optibench, old: Path, measure: Measure, tmp_path: Path
 ) -> None:
-    old, new = measure("old"), measure("new", int8=slower(1.2))
+    new = measure("new", int8=slower(1.2))
     # What made it slow is over by the time it is measured again.
     plan = json.loads((new / "plan.json").read_text())
     plan["plan"]["targets"][0]["options"]["fake"]["int8"]["latency_seconds"] = 0.004
@@ -126,12 +140,6 @@ def test_a_case_that_fails_now_is_not_measured_and_fails_the_gate(optibench: Opt
     )
 
 
-@pytest.fixture
-def one(measure: Measure) -> Path:
-    """A run of an unchanged build."""
-    return measure("run")
-
-
 def rewritten(run: Path, change: Callable[[Record], Record]) -> None:
     """The run's records, each changed, as if it had been made so."""
     folder = store.open_run(run)
@@ -145,69 +153,69 @@ def on_another_machine(record: Record) -> Record:
     return msgspec.structs.replace(record, host=msgspec.structs.replace(record.host, cpu_model="Abacus 3000"))
 
 
-def test_a_file_that_is_no_baseline_or_was_edited_is_said(optibench: Optibench, one: Path, tmp_path: Path) -> None:
-    optibench("baseline", "save", one, "--out", tmp_path / "b.json")
+def test_a_file_that_is_no_baseline_or_was_edited_is_said(optibench: Optibench, old: Path, tmp_path: Path) -> None:
+    optibench("baseline", "save", old, "--out", tmp_path / "b.json")
     text = (tmp_path / "b.json").read_text()
     number = json.loads(text)["cases"][1]["shapes"][0]["log_ratios"][0]
     (tmp_path / "b.json").write_text(text.replace(f"{number}", "-0.5", 1))
-    said = gated(optibench, one, "--baseline", tmp_path / "b.json", code=2).stderr
+    said = gated(optibench, old, "--baseline", tmp_path / "b.json", code=2).stderr
     assert "was changed after it was written" in said
     assert "optibench baseline update" in said
-    mended = optibench("baseline", "update", one, "--out", tmp_path / "b.json")
+    mended = optibench("baseline", "update", old, "--out", tmp_path / "b.json")
     assert "was changed after it was written" in mended.stderr
-    gated(optibench, one, "--baseline", tmp_path / "b.json", code=0)
-    assert "is not a baseline" in gated(optibench, one, "--baseline", one / "comparison.json", code=2).stderr
-    assert "There is no baseline" in gated(optibench, one, "--baseline", tmp_path / "no.json", code=2).stderr
-    assert "does not exist" in gated(optibench, tmp_path / "no", "--baseline", one, code=2).stderr
+    gated(optibench, old, "--baseline", tmp_path / "b.json", code=0)
+    assert "is not a baseline" in gated(optibench, old, "--baseline", old / "comparison.json", code=2).stderr
+    assert "There is no baseline" in gated(optibench, old, "--baseline", tmp_path / "no.json", code=2).stderr
+    assert "does not exist" in gated(optibench, tmp_path / "no", "--baseline", old, code=2).stderr
 
 
-def test_a_records_file_that_was_cut_off_is_used_as_far_as_it_goes(optibench: Optibench, one: Path) -> None:
-    optibench("baseline", "save", one, "--out", one / "b.json")
-    file = one / "records.jsonl"
+def test_a_records_file_that_was_cut_off_is_used_as_far_as_it_goes(optibench: Optibench, old: Path) -> None:
+    optibench("baseline", "save", old, "--out", old / "b.json")
+    file = old / "records.jsonl"
     file.write_bytes(file.read_bytes()[:-200])
-    done = optibench("gate", one, "--baseline", one / "b.json", "--on-unknown", "pass")
+    done = optibench("gate", old, "--baseline", old / "b.json", "--on-unknown", "pass")
     assert done.returncode == 0, done.stderr
     assert "was cut off" in done.stdout
     file.write_text(file.read_text().replace('"threads":', '"threads": 1', 1))
-    assert "Line 1 of" in gated(optibench, one, "--baseline", one / "b.json", code=2).stderr
+    assert "Line 1 of" in gated(optibench, old, "--baseline", old / "b.json", code=2).stderr
 
 
 def test_another_machine_is_refused_by_name_unless_it_is_allowed(
-    optibench: Optibench, one: Path, measure: Measure
+    optibench: Optibench, old: Path, tmp_path: Path
 ) -> None:
-    new = measure("new")
-    rewritten(one, on_another_machine)
-    said = gated(optibench, new, "--baseline", one, code=2).stderr
+    new = shutil.copytree(old, tmp_path / "new")
+    rewritten(old, on_another_machine)
+    said = gated(optibench, new, "--baseline", old, code=2).stderr
     assert "was Abacus 3000" in said
     assert "--allow-different-hardware" in said
-    done = gated(optibench, new, "--baseline", one, "--allow-different-hardware", code=0)
+    done = gated(optibench, new, "--baseline", old, "--allow-different-hardware", code=0)
     assert "was Abacus 3000" in done.stdout
 
 
 def test_a_regression_of_another_machines_run_cannot_be_confirmed_here(
-    optibench: Optibench, one: Path, measure: Measure
+    optibench: Optibench, old: Path, measure: Measure
 ) -> None:
     new = measure("new", int8=slower(1.2))
-    for run in (one, new):
+    for run in (old, new):
         rewritten(run, on_another_machine)
-    done = gated(optibench, new, "--baseline", one, code=2)
+    done = gated(optibench, new, "--baseline", old, code=2)
     assert "could not be confirmed here" in done.stdout
     assert "was Abacus 3000" in done.stdout
     assert not new.with_name("new-again").exists()
-    gated(optibench, new, "--baseline", one, "--no-confirm", code=1)
+    gated(optibench, new, "--baseline", old, "--no-confirm", code=1)
 
 
 def test_a_baseline_of_another_model_or_workload_is_refused(
-    optibench: Optibench, one: Path, measure: Measure, tmp_path: Path
+    optibench: Optibench, old: Path, measure: Measure, tmp_path: Path
 ) -> None:
-    found = baselines.of_run(one)
+    found = baselines.of_run(old)
     for change, says in (
         ({"model": msgspec.structs.replace(found.model, id="other", weights_sha256="0" * 64)}, "another model"),
         ({"shapes": (msgspec.structs.replace(found.shapes[0], batch=64),)}, "other shapes"),
         ({"schema": 2}, "has schema 2"),
     ):
         baselines.write(msgspec.structs.replace(found, **change), tmp_path / "b.json")  # type: ignore[arg-type]
-        assert says in gated(optibench, one, "--baseline", tmp_path / "b.json", code=2).stderr
+        assert says in gated(optibench, old, "--baseline", tmp_path / "b.json", code=2).stderr
 
 
 @pytest.mark.parametrize(
@@ -232,7 +240,7 @@ def test_a_limit_that_makes_no_sense_is_refused(
 
 
 def test_a_planted_drop_of_accuracy_fails_the_gate_though_the_case_became_faster(
-    tiny_classifier: Path, fake_target: FakeTarget, tmp_path: Path, cache_root: Path, monkeypatch: pytest.MonkeyPatch
+    tiny_classifier: Path, tmp_path: Path, cache_root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from optibench import api, gating
     from optibench.execute import inline
@@ -244,9 +252,15 @@ def test_a_planted_drop_of_accuracy_fails_the_gate_though_the_case_became_faster
         data = tmp_path / "data.csv"
         data.write_text("text,label\n" + "".join(f"{text},{label:.0f}\n" for text, label in rows))
         request = Request(
-            model=str(tiny_classifier), targets=("pretend",), targets_dir=str(fake_target(int8=int8)), rounds=3,
-            dataset=str(data), calibration=str(tmp_path / "words.csv"), lengths=(16,), budget_seconds=20.0,
-        )  # fmt: skip
+            model=str(tiny_classifier),
+            targets=("pretend",),
+            targets_dir=str(write_fake_target(tmp_path / "targets", int8=int8)),
+            dataset=str(data),
+            calibration=str(tmp_path / "words.csv"),
+            lengths=(16,),
+            rounds=3,
+            budget_seconds=600.0,
+        )
         return api.run(request, out=tmp_path / name, command="", launch=inline.launch).path or tmp_path
 
     # Labels are what the fake model says itself, so that the reference is right and an error shows.
@@ -271,34 +285,34 @@ def test_a_planted_drop_of_accuracy_fails_the_gate_though_the_case_became_faster
 # What it prints, and where
 
 
-def test_ci_gets_its_file_its_annotations_and_its_summary(optibench: Optibench, one: Path, tmp_path: Path) -> None:
+def test_ci_gets_its_file_its_annotations_and_its_summary(optibench: Optibench, old: Path, tmp_path: Path) -> None:
     summary = tmp_path / "summary.md"
     summary.write_text("# Before\n")
     env = {"GITHUB_ACTIONS": "true", "GITHUB_STEP_SUMMARY": str(summary)}
     done = gated(
-        optibench, one, "--baseline", one, "--format", "junit", "--out", tmp_path / "out" / "gate.xml", code=0, env=env
+        optibench, old, "--baseline", old, "--format", "junit", "--out", tmp_path / "out" / "gate.xml", code=0, env=env
     )
     assert ElementTree.parse(tmp_path / "out" / "gate.xml").getroot()[0].get("failures") == "0"
     assert done.stdout.startswith("Passed")
     assert "::notice title=optibench gate::Passed" in done.stderr
     assert summary.read_text().startswith("# Before\n## ✅ optibench gate: tiny-bert")
-    printed = gated(optibench, one, "--baseline", one, "--json", code=0, env=env).stdout
+    printed = gated(optibench, old, "--baseline", old, "--json", code=0, env=env).stdout
     assert json.loads(printed)["exit_code"] == 0
 
 
-def test_python_gets_the_same_verdicts(one: Path) -> None:
-    result = package.gate(one, one, max_slowdown=0.1)
+def test_python_gets_the_same_verdicts(old: Path) -> None:
+    result = package.gate(old, old, max_slowdown=0.1)
     assert result.passed
     assert {case.verdict for case in result.cases} == {"pass"}
     assert "The baseline was saved from this very run." in result.notes
 
 
 def test_a_baseline_is_saved_once_shown_and_updated_with_what_changed(
-    optibench: Optibench, one: Path, measure: Measure, tmp_path: Path
+    optibench: Optibench, old: Path, measure: Measure, tmp_path: Path
 ) -> None:
     new = measure("new", int8=slower(2))
-    assert optibench("baseline", "save", one, cwd=tmp_path).returncode == 0
-    again = optibench("baseline", "save", one, cwd=tmp_path)
+    assert optibench("baseline", "save", old, cwd=tmp_path).returncode == 0
+    again = optibench("baseline", "save", old, cwd=tmp_path)
     assert again.returncode == 2
     assert "optibench baseline update" in again.stderr
     file = tmp_path / "reports" / "baselines" / "tiny-bert.json"
