@@ -83,7 +83,7 @@ def _pair(then: Sequence[Record], now: Sequence[Record], case: Case, shape: Shap
     elif min(len(old), len(new)) < 2:
         reason = "too few undisturbed rounds: at least 2 are needed on both sides"
     else:
-        low, mid, high = stats.difference_interval(new, old)
+        low, mid, high = stats.welch_interval(new, old)
         ratio = Interval(low=math.exp(-high), mid=math.exp(-mid), high=math.exp(-low))
         verdict = cast(Verdict, stats.verdict(low, high))
     before, after = _judged(then, case), _judged(now, case)

@@ -23,7 +23,7 @@ import msgspec
 from optibench.errors import OptibenchError
 from optibench.parquet import parquet_from_records
 from optibench.results import COMPARISON_SCHEMA, Comparison
-from optibench.strict_json import strict_json, value_from_json
+from optibench.strict_json import sealed_from_json, sealed_json, strict_json, value_from_json
 from optibench.values import RECORD_SCHEMA, Record, Value
 
 RUNS = "optibench-runs"
@@ -66,7 +66,7 @@ class Run:
 
         Errors: a number that is not finite; a full, failing or unwritable disk (the records before are kept).
         """
-        line = strict_json(record) + b"\n"
+        line = sealed_json(record) + b"\n"
         try:
             with (self.path / RECORDS).open("a+b", buffering=0) as file:
                 _append_whole(file.fileno(), line)
@@ -76,7 +76,7 @@ class Run:
     def records(self) -> tuple[list[Record], list[str]]:
         """Every record so far, and warnings: a last line that was cut off by a crash is left out and said.
 
-        Errors: a broken line before the end, or one of another schema, by its number.
+        Errors: a broken line before the end, one that was edited, or one of another schema, by its number.
         """
         file = self.path / RECORDS
         try:
@@ -156,6 +156,16 @@ def create(out: Path | None, model_id: str) -> Run:
     return Run(path)
 
 
+def create_beside(path: Path, suffix: str) -> Run:
+    """A new run's folder beside another: PATH-SUFFIX, or the first of PATH-SUFFIX-2, ... that is free."""
+    base = path.resolve()
+    number, free = 1, base.with_name(f"{base.name}-{suffix}")
+    while free.exists():
+        number += 1
+        free = base.with_name(f"{base.name}-{suffix}-{number}")
+    return create(free, "")
+
+
 def open_run(path: Path) -> Run:
     """The run that was begun in this folder. Error: there is none."""
     path = path.expanduser()
@@ -196,15 +206,19 @@ def records_from_bytes(data: bytes, where: str) -> tuple[list[Record], list[str]
             "it is left out, and its job counts as not done."
         )
     found = [
-        value_from_json(line, Record, RECORD_SCHEMA, f"Line {number} of {where}")
+        sealed_from_json(line, Record, RECORD_SCHEMA, f"Line {number} of {where}", "Restore it, or remove the line.")
         for number, line in enumerate(lines, 1)
         if line.strip()
     ]
-    return found, warnings
+    if unsealed := sum(not record.sha256 for record in found):
+        warnings.append(
+            f"{unsealed} of the records in {where} carry no sha256: a number edited by hand would not show."
+        )
+    return [msgspec.structs.replace(record, sha256="") for record in found], warnings
 
 
 def json_text(value: Value) -> str:
-    """A value (a comparison, a history) as strict JSON, indented for people."""
+    """A value (a comparison, a history, a gate's result) as strict JSON, indented for people."""
     return msgspec.json.format(strict_json(value), indent=2).decode() + "\n"
 
 

@@ -337,6 +337,8 @@ class Record(Value, frozen=True, kw_only=True):
     gauged: tuple[Gauged, ...] = ()
     """In place of a measurement, in the record of a limit of the machine."""
     created: str = ""
+    sha256: str = ""
+    """Of all the rest, as the line in records.jsonl says it: the store fills it in and checks it."""
 
     @property
     def case_digest(self) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from optibench.baseline import Baseline, CaseFigures, Hardware, ShapeFigures, packed
 from optibench.results import (
     BuildSeconds,
     BurstCount,
@@ -34,6 +35,8 @@ from optibench.values import (
 
 SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 REFERENCE = "cpu/pytorch/fp32"
+LOGS = (-0.70, -0.69, -0.71, -0.70, -0.695)
+"""Log ratios to the reference of five quiet rounds: about twice as fast."""
 
 
 def model(**changes: Any) -> ModelRef:
@@ -206,6 +209,47 @@ def measurement(*series: Series, **changes: Any) -> Measurement:
             "alone": True,
             "executed": Executed(provider="CPUExecutionProvider", precision="int8", threads=2),
             "series": series,
+            **changes,
+        }
+    )
+
+
+def figures(name: str = "cpu/onnxruntime/int8", logs: tuple[float, ...] = LOGS, **changes: Any) -> CaseFigures:
+    """A case of a baseline: five rounds at one shape, right in nine of ten of a thousand examples."""
+    peaks = changes.pop("peak_bytes", (100_000_000, 100_300_000, 99_800_000))
+    at = changes.pop("shape", Shape(batch=1, length=128))
+    outcomes = changes.pop("right", 900)
+    return CaseFigures(
+        **{
+            "case": name,
+            "artifact_bytes": 23_000_000,
+            "scores": {"accuracy": outcomes / 1000},
+            "outcomes": packed([1.0] * outcomes + [0.0] * (1000 - outcomes)),
+            "shapes": (ShapeFigures(shape=at, speedup=2.0, p50_seconds=0.01, log_ratios=logs, peak_bytes=peaks),),
+            **changes,
+        }
+    )
+
+
+def baseline(*cases: CaseFigures, **changes: Any) -> Baseline:
+    """A text classifier's run in short: the reference, and the cases given (one, if none is)."""
+    return Baseline(
+        **{
+            "optibench_version": "0.1.0",
+            "created": "2026-11-24T10:00:00+00:00",
+            "model": model(task="text-classification"),
+            "shapes": (Shape(batch=1, length=128),),
+            "dataset": data(count=1000),
+            "calibration": data(sha256="ef" * 32, count=88),
+            "seed": 0,
+            "tier": "official",
+            "accuracy_floor": 0.9,
+            "hardware": Hardware(cpu_model="Intel Xeon", isa=("avx2", "avx512f"), cores_used=2, gpus=()),
+            "packages": {"torch": "2.13.0", "onnxruntime": "1.32.0"},
+            "reference_runtime": {"torch": "2.13.0"},
+            "reference": REFERENCE,
+            "labels": packed([1.0] * 1000),
+            "cases": (figures(REFERENCE, ()), *(cases or (figures(),))),
             **changes,
         }
     )

@@ -82,7 +82,18 @@ def test_every_module_has_a_layer_and_imports_only_its_own_or_lower_ones(path: P
 
 
 @pytest.mark.parametrize(
-    "args", [["--help"], ["compare", "--help"], ["targets"], ["backends"], ["doctor"], ["compair"], ["--version"]]
+    "args",
+    [
+        ["--help"],
+        ["compare", "--help"],
+        ["gate", "--help"],
+        ["baseline", "show", "--help"],
+        ["targets"],
+        ["backends"],
+        ["doctor"],
+        ["compair"],
+        ["--version"],
+    ],
 )
 def test_quick_commands_import_nothing_heavy(args: list[str]) -> None:
     code = (

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
 
 from optibench import cli
@@ -28,8 +29,10 @@ def commands() -> list[str]:
 @pytest.mark.parametrize("line", commands())
 def test_every_command_of_the_readme_is_one_that_the_program_takes(line: str) -> None:
     words = shlex.split(line)[1:]
-    command = cli.cli.commands[words[0]]
-    context = command.make_context(words[0], words[1:], resilient_parsing=False)
+    command: click.Command = cli.cli
+    while isinstance(command, click.Group):
+        command = command.commands[words.pop(0)]
+    context = command.make_context(command.name, words, resilient_parsing=False)
     assert context.params
 
 

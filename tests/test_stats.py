@@ -161,16 +161,29 @@ def test_top_k_counts_ranks_below_k() -> None:
     assert stats.rank_at_most(5)(ranks, ranks)[0] == 0.75
 
 
-def test_the_interval_of_a_difference_is_welchs() -> None:
+def test_welchs_interval_is_scipys() -> None:
     from scipy.stats import ttest_ind
 
-    a, b = [1.0, 1.2, 1.1, 1.4], [0.7, 0.9, 0.65, 0.8, 0.6, 0.75]
-    low, mid, high = stats.difference_interval(a, b)
-    expected = ttest_ind(a, b, equal_var=False).confidence_interval(0.95)
-    assert (low, high) == pytest.approx((expected.low, expected.high))
-    assert mid == pytest.approx(1.175 - 0.7333333)
+    a, b = [0.1, 0.12, 0.09, 0.13, 0.11], [0.02, 0.05, 0.01]
+    theirs = ttest_ind(a, b, equal_var=False).confidence_interval(0.95)
+    low, difference, high = stats.welch_interval(a, b)
+    assert (low, high) == pytest.approx((theirs.low, theirs.high))
+    assert difference == pytest.approx(0.11 - 0.08 / 3)
 
 
-def test_the_interval_of_a_difference_is_unbounded_with_one_value_and_a_point_without_noise() -> None:
-    assert stats.difference_interval([1.0], [0.5, 0.6])[::2] == (-math.inf, math.inf)
-    assert stats.difference_interval([2.0, 2.0], [1.5, 1.5]) == (0.5, 0.5, 0.5)
+@pytest.mark.parametrize(("a", "b"), [([0.1], [0.1, 0.2]), ([0.1, 0.2], [0.1])])
+def test_welchs_interval_of_one_value_is_unbounded(a: list[float], b: list[float]) -> None:
+    low, _, high = stats.welch_interval(a, b)
+    assert (low, high) == (-math.inf, math.inf)
+
+
+def test_welchs_interval_of_equal_values_is_a_point() -> None:
+    assert stats.welch_interval([0.5, 0.5], [0.25, 0.25, 0.25]) == (0.25, 0.25, 0.25)
+
+
+def test_two_shares_alone_have_an_interval_and_other_scores_have_none() -> None:
+    low, change, high = stats.unpaired_change(0.86, 1000, 0.90, 1000)
+    assert change == pytest.approx(-0.04)
+    assert (low, high) == pytest.approx((-0.0684, -0.0116), abs=1e-4)
+    assert stats.unpaired_change(86.0, 1000, 90.0, 1000)[0] == -math.inf
+    assert stats.unpaired_change(0.5, 0, 0.4, 0)[2] == math.inf

@@ -1,4 +1,4 @@
-"""Values as JSON on standard output: comparison.json, a history, a replay."""
+"""Values as JSON on standard output: comparison.json, a history, a replay, what a gate says."""
 
 from __future__ import annotations
 

@@ -95,6 +95,7 @@ def test_it_is_registered_and_says_what_it_needs(backend: ModuleType) -> None:
     assert backend.FORMAT
     assert "fp32" in backend.PRECISIONS
     assert isinstance(backend.EXTRA, str)
+    assert isinstance(backend.RUNTIME, tuple)
 
 
 def test_probing_says_yes_here_and_gives_a_reason_elsewhere(backend: ModuleType) -> None:
