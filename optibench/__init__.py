@@ -11,15 +11,16 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from optibench.api import Result, compare, load
+    from optibench.gating import gate
 
 __version__ = "0.1.0"
-__all__ = ["Result", "compare", "load"]
+__all__ = ["Result", "compare", "gate", "load"]
 
 
 def __getattr__(name: str) -> Any:
     """The public names, imported when they are used: the command line and the workers start without them."""
     if name in __all__:
-        from optibench import api
+        import importlib
 
-        return getattr(api, name)
+        return getattr(importlib.import_module("optibench.gating" if name == "gate" else "optibench.api"), name)
     raise AttributeError(f"module 'optibench' has no attribute {name!r}")

@@ -9,22 +9,23 @@ from __future__ import annotations
 
 import shlex
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from optibench import host, inputs, models, plugins, recommend, store, targets
+from optibench import comparable, host, inputs, models, plugins, recommend, store, targets
+from optibench.baseline import hardware_of
 from optibench.cache import Cache, default_root
 from optibench.comparison import comparison_from_records
 from optibench.errors import NothingMeasured, OptibenchError
-from optibench.pipeline import Pipeline
+from optibench.pipeline import Enough, Pipeline
 from optibench.plan import Estimate, Plan, Request, check_names, estimate, plan_of
 from optibench.render import csv, markdown
 from optibench.results import CaseResult, Comparison
-from optibench.values import Record
+from optibench.values import Case, Record
 
 if TYPE_CHECKING:
     import pandas
@@ -183,21 +184,106 @@ def run(
 def resume(directory: Path, say: Say = lambda text: None, launch: Launch | None = None) -> Result:
     """Goes on with a run that was interrupted, from its folder alone; nothing is measured twice."""
     folder = store.open_run(directory)
+    planned, start = _begun(folder)
+    return _go_on(folder, planned, start, say, launch)
+
+
+def more_rounds(
+    directory: Path,
+    cases: Collection[str],
+    *,
+    seconds: float,
+    enough: Enough,
+    say: Say = lambda text: None,
+    launch: Launch | None = None,
+) -> Result:
+    """Adds rounds of just these cases, and the reference, to a run: until ``enough`` says so of its records, or the
+    time is used up. Errors: this is not the machine of the run, or its model or builds are no longer what they were.
+    """
+    folder = store.open_run(directory)
+    planned, start = _begun(folder)
+    _check_same_ground(folder)
+    return _go_on(folder, planned, start, say, launch, more=lambda p: p.more(_named(planned, cases), seconds, enough))
+
+
+def measure_again(
+    directory: Path,
+    cases: Collection[str],
+    *,
+    seconds: float,
+    enough: Enough,
+    say: Say = lambda text: None,
+    launch: Launch | None = None,
+) -> Result:
+    """Measures these cases of a run, and the reference, afresh: the run's own plan without the others, in a new
+    folder beside it (RUN-again). Goes on and fails as ``more_rounds`` does."""
+    old = store.open_run(directory)
+    planned, start = _begun(old)
+    _check_same_ground(old)
+    wanted = (*_named(planned, cases), planned.reference)
+    planned = msgspec.structs.replace(planned, cases=tuple(one for one in planned.cases if one.case in wanted))
+    folder = store.create_beside(old.path, "again")
+    start = {**start, "created": datetime.now(UTC).isoformat(timespec="seconds"), "plan": msgspec.to_builtins(planned)}
+    folder.write_plan(start)
+
+    def rounds(pipeline: Pipeline) -> None:
+        def all_done(records: Sequence[Record]) -> bool:
+            return records[-1].round >= planned.workload.rounds and enough(records)
+
+        pipeline.more([one.case for one in planned.cases], seconds, all_done)
+
+    try:
+        return _go_on(folder, planned, start, say, launch, more=rounds)
+    except OptibenchError:
+        folder.discard_if_empty()
+        raise
+
+
+def _named(planned: Plan, names: Collection[str]) -> list[Case]:
+    return [one.case for one in planned.cases if one.case.name in names]
+
+
+def _begun(folder: store.Run) -> tuple[Plan, dict[str, Any]]:
+    """The plan of a run that was begun, and what else was kept of its start."""
     start = folder.plan()
     try:
         planned = msgspec.convert(start["plan"], Plan)
     except (KeyError, TypeError, msgspec.ValidationError) as error:
         raise OptibenchError(
-            f"{directory}/{store.PLAN} was made by another version ({error}); start the run anew."
+            f"{folder.path}/{store.PLAN} was made by another version ({error}); start the run anew."
         ) from error
     if not Path(planned.model.path).exists():
         raise OptibenchError(f"The model's files are no longer at {planned.model.path}; start the run anew.")
-    return _go_on(folder, planned, start, say, launch)
+    return planned, start
 
 
-def _go_on(folder: store.Run, planned: Plan, start: dict[str, Any], say: Say, launch: Launch | None) -> Result:
-    records, torn = folder.records()
-    for text in torn:
+def _check_same_ground(folder: store.Run) -> None:
+    """Error: rounds that were measured now would not be of the same machine and packages as those of the run."""
+    records, _ = folder.records()
+    here, then = host.describe(), records[-1].host
+    found = comparable.hardware_differences(
+        hardware_of(here, host.usable_cores()), hardware_of(then, records[-1].threads)
+    )
+    found += [
+        f"{name} {here.packages.get(name, 'absent')}, was {then.packages.get(name, 'absent')}"
+        for name in sorted(here.packages.keys() | then.packages.keys())
+        if here.packages.get(name) != then.packages.get(name)
+    ]
+    if found:
+        raise OptibenchError(f"The run {folder.path} was not made here as things are now: {'; '.join(found)}.")
+
+
+def _go_on(
+    folder: store.Run,
+    planned: Plan,
+    start: dict[str, Any],
+    say: Say,
+    launch: Launch | None,
+    more: Callable[[Pipeline], None] = Pipeline.measure,
+) -> Result:
+    """Measures what ``more`` says, then writes the comparison of all records anew."""
+    records, warnings = folder.records()
+    for text in warnings:
         say(text)
     pipeline = Pipeline(
         plan=planned,
@@ -209,7 +295,7 @@ def _go_on(folder: store.Run, planned: Plan, start: dict[str, Any], say: Say, la
         records=list(records),
     )
     try:
-        pipeline.measure()
+        more(pipeline)
     except KeyboardInterrupt:
         rounds = len({r.round for r in pipeline.records if r.measurement})
         say(

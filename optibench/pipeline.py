@@ -15,7 +15,7 @@ import msgspec
 from optibench import comparison, host, score, targets
 from optibench.build import Workshop
 from optibench.cache import Cache
-from optibench.errors import CaseFailed, Unsupported
+from optibench.errors import CaseFailed, OptibenchError, Unsupported
 from optibench.execute.base import Lane, LaneDied, Launch
 from optibench.execute.process import ProcessLane
 from optibench.plan import Plan, groups_of, twin_of
@@ -28,6 +28,7 @@ ROUND_SECONDS_LEFT = 1.15
 FLOATING = ("fp32", "tf32", "bf16", "fp16")
 
 Say = Callable[[str], None]
+Enough = Callable[[Sequence[Record]], bool]
 
 
 @dataclass
@@ -61,6 +62,34 @@ class Pipeline:
             artifacts = self._artifacts(workshop, [case for case in self.plan.runnable if case not in told])
         if artifacts:
             self._rounds(artifacts)
+
+    def more(self, cases: Sequence[Case], seconds: float, enough: Enough) -> None:
+        """Further rounds of just these cases and the reference, one at least: until ``enough`` says so of all records,
+        as many were made as the workload allows a run, or the time is used up.
+
+        Error: what would be measured is no longer what the records are of.
+        """
+        with Workshop(self.plan, self.cache, self.run.logs / "builder.log", self.say) as workshop:
+            self.sources = workshop.sources()
+            self.inputs = workshop.inputs()
+            artifacts = self._artifacts(workshop, [c for c in self.plan.runnable if c in (*cases, self.plan.reference)])
+        for record in self.records:
+            made = artifacts.get(comparison.untwinned(record.case))
+            if made and record.artifact and record.artifact.sha256 != made.sha256:
+                raise OptibenchError(
+                    f"{record.case.name} was built anew and is not the build that the run measured (sha256 "
+                    f"{made.sha256[:12]}, was {record.artifact.sha256[:12]}): measure the whole run again."
+                )
+        start = time.monotonic()
+        done = max((record.round for record in self.records if record.measurement), default=0)
+        for number in range(done + 1, done + 1 + self.plan.workload.max_rounds):
+            began = time.monotonic()
+            if not self._round(number, artifacts, seconds - (began - start)) or enough(self.records):
+                return
+            now = time.monotonic()
+            if seconds - (now - start) < (now - began) * ROUND_SECONDS_LEFT:
+                self.say(f"the time for further rounds is used up after {number - done}")
+                return
 
     def _artifacts(self, workshop: Workshop, cases: Sequence[Case]) -> dict[Case, Artifact]:
         """Every case's artifact; those that cannot be built become records with the reason."""

@@ -80,6 +80,25 @@ def mean_interval(values: Sequence[float], confidence: float = 0.95) -> tuple[fl
     return mean - half, mean, mean + half
 
 
+def welch_interval(
+    values: Sequence[float], base: Sequence[float], confidence: float = 0.95
+) -> tuple[float, float, float]:
+    """Low, difference and high of ``mean(values) - mean(base)`` by Welch's t: two sets of rounds, each with a spread
+    of its own (Welch, 1947). Where either has fewer than two values the interval is unbounded."""
+    import numpy as np
+    from scipy.special import stdtrit
+
+    difference = float(np.mean(values)) - float(np.mean(base))
+    if min(len(values), len(base)) < 2:
+        return -math.inf, difference, math.inf
+    mine, theirs = (float(np.var(one, ddof=1)) / len(one) for one in (values, base))
+    if mine + theirs == 0:
+        return difference, difference, difference
+    freedom = (mine + theirs) ** 2 / (mine**2 / (len(values) - 1) + theirs**2 / (len(base) - 1))
+    half = float(stdtrit(freedom, (1 + confidence) / 2)) * math.sqrt(mine + theirs)
+    return difference - half, difference, difference + half
+
+
 def verdict(low: float, high: float, floor: float = FLOOR) -> str:
     """Faster, slower or same, if the whole interval of the log ratio says so; else unknown (not yet)."""
     edge = math.log1p(floor)
@@ -138,6 +157,16 @@ def paired_change(
     if not (math.isfinite(low) and math.isfinite(high)):  # a metric that is undefined on every resample
         low = high = value
     return float(low), value, float(high)
+
+
+def unpaired_change(value: float, count: int, base: float, base_count: int) -> tuple[float, float, float]:
+    """Low, value and high of ``value - base`` (95%) where the examples' own outcomes are not at hand. A mean of numbers
+    from 0 to 1 varies by at most p(1-p), as shares do; of other scores nothing is known, and it is unbounded."""
+    change = value - base
+    if not (0 <= value <= 1 and 0 <= base <= 1 and count > 0 and base_count > 0):
+        return -math.inf, change, math.inf
+    half = 1.96 * math.sqrt(value * (1 - value) / count + base * (1 - base) / base_count)
+    return change - half, change, change + half
 
 
 # Metrics: predictions and labels of shape (resamples, examples) in, one value a resample out.

@@ -23,7 +23,7 @@ import msgspec
 from optibench.errors import OptibenchError
 from optibench.parquet import parquet_from_records
 from optibench.results import COMPARISON_SCHEMA, Comparison
-from optibench.strict_json import strict_json, value_from_json
+from optibench.strict_json import sealed_from_json, sealed_json, strict_json, value_from_json
 from optibench.values import RECORD_SCHEMA, Record
 
 RUNS = "optibench-runs"
@@ -63,7 +63,7 @@ class Run:
 
         Errors: a number that is not finite; a full, failing or unwritable disk (the records before are kept).
         """
-        line = strict_json(record) + b"\n"
+        line = sealed_json(record) + b"\n"
         try:
             with (self.path / RECORDS).open("a+b", buffering=0) as file:
                 _append_whole(file.fileno(), line)
@@ -73,7 +73,7 @@ class Run:
     def records(self) -> tuple[list[Record], list[str]]:
         """Every record so far, and warnings: a last line that was cut off by a crash is left out and said.
 
-        Errors: a broken line before the end, or one of another schema, by its number.
+        Errors: a broken line before the end, one that was edited, or one of another schema, by its number.
         """
         file = self.path / RECORDS
         try:
@@ -88,11 +88,15 @@ class Run:
                 "it is left out, and its job counts as not done."
             )
         found = [
-            value_from_json(line, Record, RECORD_SCHEMA, f"Line {number} of {file}")
+            sealed_from_json(line, Record, RECORD_SCHEMA, f"Line {number} of {file}", "Restore it, or remove the line.")
             for number, line in enumerate(lines, 1)
             if line.strip()
         ]
-        return found, warnings
+        if unsealed := sum(not record.sha256 for record in found):
+            warnings.append(
+                f"{unsealed} of the records in {file} carry no sha256: a number edited by hand would not show."
+            )
+        return [msgspec.structs.replace(record, sha256="") for record in found], warnings
 
     def write_plan(self, plan: Any) -> None:
         """Keeps what ``--resume`` needs to know: any value that strict JSON can hold."""
@@ -162,6 +166,16 @@ def create(out: Path | None, model_id: str) -> Run:
             f"The run's folder {path} cannot be written: {error.strerror or error}. Give another folder with --out."
         ) from error
     return Run(path)
+
+
+def create_beside(path: Path, suffix: str) -> Run:
+    """A new run's folder beside another: PATH-SUFFIX, or the first of PATH-SUFFIX-2, ... that is free."""
+    base = path.resolve()
+    number, free = 1, base.with_name(f"{base.name}-{suffix}")
+    while free.exists():
+        number += 1
+        free = base.with_name(f"{base.name}-{suffix}-{number}")
+    return create(free, "")
 
 
 def open_run(path: Path) -> Run:

@@ -10,7 +10,7 @@ import msgspec
 
 from optibench import __version__
 from optibench.errors import OptibenchError
-from optibench.values import Value
+from optibench.values import Value, digest_of
 
 T = TypeVar("T", bound=Value)
 
@@ -30,6 +30,31 @@ def strict_json(value: Any) -> bytes:
         raise OptibenchError(
             f"{error.object[:200]!r} is not valid Unicode, so it cannot be written as JSON. Rename what it names."
         ) from error
+
+
+def sealed_json(value: Value) -> bytes:
+    """JSON whose field ``sha256`` is the digest of all the rest, so that a later edit shows."""
+    plain = msgspec.json.decode(strict_json(value))
+    return msgspec.json.encode({**plain, "sha256": seal_of(plain)})
+
+
+def seal_of(plain: dict[str, Any]) -> str:
+    """The digest of decoded JSON without its ``sha256``: formatting and the order of keys do not count, and it stays
+    what it was when a later version adds fields."""
+    return digest_of({key: value for key, value in plain.items() if key != "sha256"})
+
+
+def sealed_from_json(data: bytes, kind: type[T], schema: int, where: str, mend: str) -> T:
+    """The value that ``sealed_json`` wrote. Errors: those of ``value_from_json``; the content is not what was sealed
+    (``mend`` says what to do then). Data without a digest pass."""
+    value = value_from_json(data, kind, schema, where)
+    plain = msgspec.json.decode(data)
+    if plain.get("sha256") and plain["sha256"] != seal_of(plain):
+        raise OptibenchError(
+            f"{where} was changed after it was written: its sha256 is not that of its content. "
+            f"A number edited by hand is none that was measured. {mend}"
+        )
+    return value
 
 
 class _Schema(msgspec.Struct):

@@ -316,6 +316,8 @@ class Record(Value, frozen=True, kw_only=True):
     multiply_adds: dict[str, int] = {}
     """Of one call, by the shape's name; empty where they cannot be counted."""
     created: str = ""
+    sha256: str = ""
+    """Of all the rest, as the line in records.jsonl says it: the store fills it in and checks it."""
 
     @property
     def case_digest(self) -> str:

@@ -54,6 +54,8 @@ class Backend(Protocol):
     """The precisions that it can build and run."""
     EXTRA: str
     """The extra of optibench that installs what it needs ("" if the base does)."""
+    RUNTIME: tuple[str, ...]
+    """The distributions that run its artifacts: their versions belong to a figure."""
 
     def probe(self, target: Target) -> str | None:
         """Why it cannot run on ``target`` here, and what to do about it; None if it can. Imports nothing heavy."""

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 FORMAT = "fake"
 PRECISIONS = ("fp32", "bf16", "int8", "int8-dynamic", "int8-weights")
 EXTRA = ""
+RUNTIME = ()
 
 
 def probe(target: Target) -> str | None:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 FORMAT = "onnx"
 PRECISIONS = ("fp32", "int8", "int8-dynamic", "int8-weights", "int4-weights")
 EXTRA = "onnxruntime"
+RUNTIME = ("onnxruntime",)
 
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 QUANTIZED = {

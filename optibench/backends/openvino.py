@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 FORMAT = "openvino"
 PRECISIONS = ("fp32", "bf16", "fp16", "int8", "int8-weights", "int4-weights")
 EXTRA = "openvino"
+RUNTIME = ("openvino",)
 
 DEVICES = {"cpu": "CPU", "intel-gpu": "GPU", "intel-npu": "NPU"}
 HINTS = {"fp32": "f32", "bf16": "bf16", "fp16": "f16"}

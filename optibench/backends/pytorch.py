@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 FORMAT = "transformers"
 PRECISIONS = ("fp32", "tf32", "bf16", "fp16")
 EXTRA = ""
+RUNTIME = ("torch",)
 
 DTYPES = {"fp32": "float32", "tf32": "float32", "bf16": "bfloat16", "fp16": "float16"}
 

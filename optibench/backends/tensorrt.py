@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 FORMAT = "tensorrt"
 PRECISIONS = ("fp32", "tf32", "fp16", "bf16", "int8", "fp8")
 EXTRA = "tensorrt"
+RUNTIME = ("tensorrt",)
 
 NOT_YET = "TensorRT engines are not built by this version of optibench; use onnxruntime on this target"
 

@@ -1,0 +1,105 @@
+"""Whether a run may be held against a baseline: what makes that wrong, what forbids a verdict, what is only told."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from optibench.baseline import Baseline, Hardware
+from optibench.errors import OptibenchError
+
+
+def check_subject(run: Baseline, baseline: Baseline) -> None:
+    """Error: the two are not about the same thing, and no option can change that."""
+    wrong = list(_other_subject(run, baseline))
+    if wrong:
+        raise OptibenchError(
+            f"The run cannot be held against this baseline: {'; '.join(wrong)}. "
+            "Give the baseline that belongs to it, or save one: optibench baseline save RUN"
+        )
+
+
+def _other_subject(run: Baseline, baseline: Baseline) -> Iterator[str]:
+    mine, theirs = run.model, baseline.model
+    # A folder may be renamed, and a model trained on: the same weights or the same name will do.
+    if mine.id != theirs.id and mine.weights_sha256 != theirs.weights_sha256:
+        yield f"it is of another model ({theirs.id}, the run's is {mine.id})"
+    elif mine.task != theirs.task:
+        yield f"it is of another task ({theirs.task}, the run's is {mine.task})"
+    if not set(run.shapes) & set(baseline.shapes):
+        names = [", ".join(shape.name for shape in one.shapes) for one in (baseline, run)]
+        yield f"its workload has other shapes ({names[0]}, the run's {names[1]})"
+    if baseline.dataset and (run.dataset is None or run.dataset.sha256 != baseline.dataset.sha256):
+        yield f"its accuracy is of other data ({_data(baseline)}, the run's {_data(run)})"
+    if run.reference != baseline.reference:
+        yield f"its ratios are to another reference ({baseline.reference}, the run's is {run.reference})"
+
+
+def _data(one: Baseline) -> str:
+    if one.dataset is None:
+        return "none"
+    return f"{one.dataset.id}, {one.dataset.count} examples, sha256 {one.dataset.sha256[:12]}"
+
+
+def hardware_differences(run: Hardware, baseline: Hardware) -> list[str]:
+    """How the machines differ in what decides about speed: ratios move too when the processor changes."""
+    found = []
+    for name, said in (("cpu_model", "CPU"), ("cores_used", "cores used"), ("gpus", "GPUs")):
+        mine, theirs = getattr(run, name), getattr(baseline, name)
+        if mine != theirs:
+            found.append(f"{said} {_shown(mine)}, was {_shown(theirs)}")
+    for text, flags in (
+        ("without the instructions", set(baseline.isa) - set(run.isa)),
+        ("with the instructions", set(run.isa) - set(baseline.isa)),
+    ):
+        if flags:
+            found.append(f"{text} {', '.join(sorted(flags))}")
+    return found
+
+
+def unfair(run: Baseline, baseline: Baseline) -> list[str]:
+    """Differences that forbid a verdict unless the user says otherwise: the machine, and the yardstick itself."""
+    found = hardware_differences(run.hardware, baseline.hardware)
+    for name in sorted(run.reference_runtime.keys() | baseline.reference_runtime.keys()):
+        mine, theirs = run.reference_runtime.get(name, "absent"), baseline.reference_runtime.get(name, "absent")
+        if mine != theirs:
+            found.append(f"{name}, which runs the reference, {mine}, was {theirs}")
+    return found
+
+
+def told(run: Baseline, baseline: Baseline) -> list[str]:
+    """Differences that are just what a gate is to judge, or that bear on it little; each in a sentence."""
+    found = []
+    if run.model.revision != baseline.model.revision:
+        same = (
+            "the weights are the same" if run.model.weights_sha256 == baseline.model.weights_sha256 else "new weights"
+        )
+        found.append(f"The model's revision differs: {same}.")
+    names = sorted((run.packages.keys() | baseline.packages.keys()) - run.reference_runtime.keys())
+    changed = [
+        f"{name} {run.packages.get(name, 'absent')} (was {baseline.packages.get(name, 'absent')})"
+        for name in names
+        if run.packages.get(name) != baseline.packages.get(name)
+    ]
+    if changed:
+        found.append(f"Other package versions than the baseline's: {', '.join(changed)}.")
+    if _digest(run.calibration) != _digest(baseline.calibration):
+        found.append("Other data calibrated the quantized builds than the baseline's.")
+    for name, said in (("seed", "seed"), ("tier", "tier"), ("accuracy_floor", "accuracy floor")):
+        if getattr(run, name) != getattr(baseline, name):
+            found.append(f"The {said} is {getattr(run, name)}, the baseline's {getattr(baseline, name)}.")
+    if run.dataset and baseline.dataset is None:
+        found.append("The baseline has no accuracy, so a drop cannot be seen: optibench baseline update RUN")
+    mine, theirs = ({f.name: f.found for f in one.findings} for one in (run, baseline))
+    for name in sorted(mine.keys() - theirs.keys()):
+        found.append(f"The machine is worse than the baseline's in {name}: {mine[name]}.")
+    if run.created and run.created == baseline.created:
+        found.append("The baseline was saved from this very run.")
+    return found
+
+
+def _digest(data: object) -> object:
+    return getattr(data, "sha256", None)
+
+
+def _shown(value: object) -> str:
+    return (", ".join(map(str, value)) or "none") if isinstance(value, tuple) else str(value)

@@ -1,0 +1,149 @@
+"""The gate: judge a run by a baseline, measure more of what is undecided, confirm what regressed, and conclude.
+
+What is judged, and how, is judge.py's; this measures in between, and says how it ends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from optibench import __version__, api, judge, store
+from optibench.baseline import Baseline, baseline_from_records, of_path
+from optibench.comparable import told, unfair
+from optibench.errors import OptibenchError
+from optibench.values import Record
+from optibench.verdicts import GateCase, GateResult, Limits, OnUnknown
+
+Say = Callable[[str], None]
+
+
+def gate(
+    run: str | Path,
+    baseline: str | Path,
+    *,
+    max_slowdown: float = 0.05,
+    max_accuracy_drop: float = 0.01,
+    max_memory_growth: float = 0.10,
+    max_size_growth: float = 0.05,
+    cases: str = "*",
+    on_unknown: OnUnknown = "rerun",
+    budget_seconds: float = 300.0,
+    confirm: bool = True,
+    allow_different_hardware: bool = False,
+    say: Say = lambda text: None,
+) -> GateResult:
+    """Holds the run in folder ``run`` against ``baseline``, a file or another run's folder; the arguments are the
+    command's options, percentages as shares (0.05 is 5%). ``budget_seconds`` is for the further rounds of what is
+    undecided, and once more for the confirmation of what regressed.
+
+    Raises OptibenchError where the two cannot be compared. A regression is no error: see ``exit_code``.
+    """
+    limits = Limits(
+        max_slowdown=max_slowdown,
+        max_accuracy_drop=max_accuracy_drop,
+        max_memory_growth=max_memory_growth,
+        max_size_growth=max_size_growth,
+    ).checked()
+    base, path = of_path(Path(baseline)), Path(run)
+    folder = store.open_run(path)
+
+    def judged(records: Sequence[Record], only: Sequence[str] | None = None) -> tuple[GateCase, ...]:
+        return judge.judge(
+            baseline_from_records(records),
+            base,
+            limits,
+            pattern=cases,
+            only=only,
+            allow_different_hardware=allow_different_hardware,
+        )
+
+    def decided(names: Sequence[str]) -> Callable[[Sequence[Record]], bool]:
+        return lambda records: not judge.undecided(judged(records, names))
+
+    records, notes = folder.records()
+    found = judged(records)
+    if on_unknown == "rerun" and (names := judge.undecided(found)):
+        say(f"undecided, so measured further: {', '.join(names)}")
+        try:
+            api.more_rounds(path, names, seconds=budget_seconds, enough=decided(names), say=say)
+        except OptibenchError as error:
+            notes.append(f"No further rounds could be measured here. {error}")
+        records = folder.records()[0]
+        found = judged(records)
+    if confirm and (names := [case.case for case in found if case.verdict == "regressed"]):
+        say(f"regressed, so measured afresh to confirm it: {', '.join(dict.fromkeys(names))}")
+        second: tuple[GateCase, ...] = ()
+        try:
+            again = api.measure_again(path, names, seconds=budget_seconds, enough=decided(names), say=say)
+            assert again.path is not None, "a run has a folder"
+            second = judged(store.open_run(again.path).records()[0], names)
+            notes.append(f"The second measurement is in {again.path}.")
+        except OptibenchError as error:
+            notes.append(f"The regression could not be confirmed here (--no-confirm does without). {error}")
+        found = judge.confirmed(found, second)
+    run_now = baseline_from_records(records)
+    if allow_different_hardware:
+        notes += [f"Measured on different ground, as was allowed: {text}." for text in unfair(run_now, base)]
+    return concluded(
+        found,
+        run_now,
+        base,
+        limits=limits,
+        on_unknown=on_unknown,
+        names=(str(run), str(baseline)),
+        notes=[*told(run_now, base), *notes],
+    )
+
+
+def concluded(
+    cases: Sequence[GateCase],
+    run: Baseline,
+    baseline: Baseline,
+    *,
+    limits: Limits,
+    on_unknown: OnUnknown,
+    names: tuple[str, str],
+    notes: Sequence[str] = (),
+) -> GateResult:
+    """The verdicts as a whole: how the gate ends, and what else is to be known. A pure function."""
+    code, sentence = _end(cases, on_unknown)
+    known = {case.case for case in baseline.cases}
+    return GateResult(
+        optibench_version=__version__,
+        model=run.model.id,
+        run=names[0],
+        baseline=names[1],
+        limits=limits,
+        on_unknown=on_unknown,
+        exit_code=code,
+        sentence=sentence,
+        cases=tuple(cases),
+        new_cases=tuple(c.case for c in run.cases if c.status == "ok" and c.case not in known),
+        notes=tuple(dict.fromkeys(notes)),
+    )
+
+
+def _end(cases: Sequence[GateCase], on_unknown: OnUnknown) -> tuple[int, str]:
+    def count(chosen: Sequence[GateCase], verb: str) -> str:
+        return f"{len(chosen)} of {len(cases)} {'cases' if len(cases) > 1 else 'case'} {verb}"
+
+    red = [case for case in cases if case.verdict == "regressed" and case.confirmed is not False]
+    alleged = [case for case in cases if case.verdict == "regressed" and case.confirmed is False]
+    missing = [case for case in cases if case.verdict == "not measured"]
+    unknown = [case for case in cases if case.verdict == "unknown"]
+    # The reference's own size and memory are no comparison of builds: without a ratio or a score nothing was compared.
+    compared = [case for case in cases if case.aspect("latency") or case.aspect("accuracy")]
+    if red:
+        sure = ", confirmed by a second measurement" if all(case.confirmed for case in red) else " (not confirmed)"
+        return 1, f"Failed: {count(red, 'regressed')}{sure}."
+    if alleged:
+        return 2, f"No telling: {count(alleged, 'seem to have regressed')}, and it could not be confirmed here."
+    if not compared:
+        return 2, "Failed: nothing was compared."
+    if missing:
+        return 2, f"Failed: {count(missing, 'not measured')}, though the baseline has them."
+    if unknown and on_unknown != "pass":
+        return 2, f"No telling: {count(unknown, 'undecided')}."
+    rest = f", {len(unknown)} undecided, which was allowed" if unknown else ""
+    return 0, f"Passed: {count([c for c in cases if c not in unknown], 'within the limits')}{rest}."
