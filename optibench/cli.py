@@ -16,6 +16,7 @@ from optibench import __version__
 from optibench.commands.cache import cache_group
 from optibench.commands.compare import compare
 from optibench.commands.export import export
+from optibench.commands.gate import baseline_group, gate
 from optibench.commands.lists import list_backends, list_targets
 from optibench.errors import OptibenchError
 from optibench.options import INTERRUPTED, Commands
@@ -37,10 +38,11 @@ def cli(debug: bool) -> None:
     optibench compare user/model --dataset test.csv   your model, judged by your data
     optibench compare ./checkpoint --dry-run          the plan and its time, nothing is run
     optibench export minilm --backend openvino --precision int8 --out DIR
+    optibench gate RUN --baseline FILE                has it become slower, larger or less accurate?
     """
 
 
-for command in (compare, export, list_targets, list_backends, cache_group):
+for command in (compare, export, gate, baseline_group, list_targets, list_backends, cache_group):
     cli.add_command(command)
 
 

@@ -128,14 +128,18 @@ def _end(cases: Sequence[GateCase], on_unknown: OnUnknown) -> tuple[int, str]:
     def count(chosen: Sequence[GateCase], verb: str) -> str:
         return f"{len(chosen)} of {len(cases)} {'cases' if len(cases) > 1 else 'case'} {verb}"
 
-    red = [case for case in cases if case.verdict == "regressed" and case.confirmed is not False]
-    alleged = [case for case in cases if case.verdict == "regressed" and case.confirmed is False]
+    red = [case for case in cases if case.verdict == "regressed" and case.second != "impossible"]
+    alleged = [case for case in cases if case.verdict == "regressed" and case.second == "impossible"]
     missing = [case for case in cases if case.verdict == "not measured"]
     unknown = [case for case in cases if case.verdict == "unknown"]
     # The reference's own size and memory are no comparison of builds: without a ratio or a score nothing was compared.
     compared = [case for case in cases if case.aspect("latency") or case.aspect("accuracy")]
     if red:
-        sure = ", confirmed by a second measurement" if all(case.confirmed for case in red) else " (not confirmed)"
+        sure = (
+            ", confirmed by a second measurement"
+            if all(case.second == "confirmed" for case in red)
+            else " (not confirmed)"
+        )
         return 1, f"Failed: {count(red, 'regressed')}{sure}."
     if alleged:
         return 2, f"No telling: {count(alleged, 'seem to have regressed')}, and it could not be confirmed here."

@@ -71,16 +71,16 @@ def _confirmed(first: GateCase, second: GateCase | None) -> GateCase:
     import msgspec
 
     if second is None:
-        return msgspec.structs.replace(first, confirmed=False)
+        return msgspec.structs.replace(first, second="impossible")
     both = {a.name for a in first.aspects if a.verdict == "regressed"} & {
         a.name for a in second.aspects if a.verdict == "regressed"
     }
     if both:
         text = f"{first.message}. Confirmed by a second measurement: {second.message}"
-        return msgspec.structs.replace(first, confirmed=True, message=text)
+        return msgspec.structs.replace(first, second="confirmed", message=text)
     text = f"{first.message}. A second measurement did not confirm it: {second.message}"
     verdict = second.verdict if second.verdict in ("pass", "improved") else "unknown"
-    return msgspec.structs.replace(second, verdict=verdict, message=text)
+    return msgspec.structs.replace(second, verdict=verdict, message=text, second="refuted")
 
 
 # One case at one shape
@@ -180,6 +180,8 @@ def _latency(interval: tuple[float, float, float], limit: float) -> Aspect:
 
 def _speed(log_ratio: float) -> str:
     share = math.expm1(log_ratio)
+    if _percent(abs(share)) == "0%":
+        return "as fast"
     return f"{_percent(abs(share))} {'slower' if share > 0 else 'faster'}"
 
 

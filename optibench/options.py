@@ -53,6 +53,20 @@ class Duration(click.ParamType[float]):
         return hours * 3600 + minutes * 60 + seconds
 
 
+class Percent(click.ParamType[float]):
+    """A percentage such as 5%, as a share. A bare number is refused: 0.05 may be meant as 5%, or as 0.05%."""
+
+    name = "N%"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        if isinstance(value, float):
+            return value
+        match = re.fullmatch(r"\s*(-?\d+(?:\.\d+)?)\s*%\s*", value)
+        if not match:
+            self.fail(f"{value!r} is not a percentage such as 5% or 0.5%.", param, ctx)
+        return float(match[1]) / 100
+
+
 class Columns(click.ParamType[dict[str, str]]):
     """Columns by role: role=name,role=name."""
 

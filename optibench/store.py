@@ -24,7 +24,7 @@ from optibench.errors import OptibenchError
 from optibench.parquet import parquet_from_records
 from optibench.results import COMPARISON_SCHEMA, Comparison
 from optibench.strict_json import sealed_from_json, sealed_json, strict_json, value_from_json
-from optibench.values import RECORD_SCHEMA, Record
+from optibench.values import RECORD_SCHEMA, Record, Value
 
 RUNS = "optibench-runs"
 RECORDS = "records.jsonl"
@@ -208,9 +208,9 @@ def load(path: Path) -> Comparison:
     return value_from_json(data, Comparison, COMPARISON_SCHEMA, str(file))
 
 
-def json_text(comparison: Comparison) -> str:
+def json_text(result: Value) -> str:
     """comparison.json as text, indented for people."""
-    return msgspec.json.format(strict_json(comparison), indent=2).decode() + "\n"
+    return msgspec.json.format(strict_json(result), indent=2).decode() + "\n"
 
 
 def write_whole(path: Path, data: bytes) -> None:

@@ -49,15 +49,15 @@ class Aspect(Value, frozen=True, kw_only=True):
 
 
 class GateCase(Value, frozen=True, kw_only=True):
-    """One case at one shape, held against the baseline. ``confirmed``: a second, fresh measurement says the same;
-    False where one was asked for and could not be made; None where none was asked for."""
+    """One case at one shape, held against the baseline. ``second``: what a second, fresh measurement said of a
+    regression; ``impossible`` where one was asked for and could not be made, None where none was asked for."""
 
     case: str
     shape: str
     verdict: GateVerdict
     message: str
     aspects: tuple[Aspect, ...] = ()
-    confirmed: bool | None = None
+    second: Literal["confirmed", "refuted", "impossible"] | None = None
 
     @property
     def name(self) -> str:

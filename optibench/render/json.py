@@ -1,19 +1,19 @@
-"""comparison.json on standard output."""
+"""A comparison, or what a gate says, as JSON on standard output."""
 
 from __future__ import annotations
 
 import re
 
 from optibench.render.plain import is_hidden
-from optibench.results import Comparison
 from optibench.store import json_text
+from optibench.values import Value
 
 
-def render(comparison: Comparison) -> str:
+def render(result: Value) -> str:
     """The same values as comparison.json holds. What a terminal might obey is written as an escape of JSON's own."""
 
     # Outside strings JSON is ASCII, and inside them these mean the same.
-    return re.sub(r"[^\x00-\x7e]", lambda match: _escaped(match[0]), json_text(comparison))
+    return re.sub(r"[^\x00-\x7e]", lambda match: _escaped(match[0]), json_text(result))
 
 
 def _escaped(character: str) -> str:

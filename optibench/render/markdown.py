@@ -22,7 +22,7 @@ def render(comparison: Comparison) -> str:
         *_groups(shown),
         *_details(shown),
         "## Environment",
-        _table(("", ""), _environment(shown)),
+        table(("", ""), _environment(shown)),
         "## Command",
         _code(plain(comparison.command)),
     ]
@@ -43,7 +43,7 @@ def _main_table(comparison: Comparison) -> Iterable[str]:
         return
     shown = columns(comparison)
     rows = zip(*(column.cells for column in shown), strict=True)
-    yield _table([column.title for column in shown], rows, right=[column.right for column in shown])
+    yield table([column.title for column in shown], rows, right=[column.right for column in shown])
 
 
 def _basis(comparison: Comparison) -> list[str]:
@@ -59,10 +59,10 @@ def _groups(comparison: Comparison) -> Iterable[str]:
     for kind, title in (("skipped", "Skipped"), ("failed", "Failed")):
         if rows := [(group.cases, group.text) for group in left_out if group.kind == kind]:
             yield f"## {title}"
-            yield _table(("case", "reason"), rows)
+            yield table(("case", "reason"), rows)
     if notes := sentences.notes(comparison):
         yield "## Notes"
-        yield _table(("case", "note"), [(group.cases, group.text) for group in notes])
+        yield table(("case", "note"), [(group.cases, group.text) for group in notes])
     if comparison.warnings:
         yield "## Warnings"
         yield "\n".join(f"- {warning}" for warning in comparison.warnings)
@@ -74,20 +74,20 @@ def _details(comparison: Comparison) -> Iterable[str]:
     if not cases:
         return
     yield "## Times"
-    yield _table(
+    yield table(
         ("case", "shape", "p90", "throughput", "load", "cold start", "first call", "rounds", "calls", "disturbed"),
         [(*_key(case), *_times(case)) for case in cases],
         right=[False, *[True] * 9],
     )
     if rows := [(*_key(case), *_outputs(case)) for case in cases if case.parity or case.scores]:
         yield "## Outputs against the reference's"
-        yield _table(
+        yield table(
             ("case", "shape", "scores", "cosine", "lowest cosine", "largest difference", "same top-1"),
             rows,
             right=[False, True, False, *[True] * 4],
         )
     yield "## Builds and what ran"
-    yield _table(
+    yield table(
         ("case", "build", "size", "artifact sha256", "operations"),
         {case.case: (case.case, *_build(case)) for case in cases}.values(),
     )
@@ -169,7 +169,7 @@ def _environment(comparison: Comparison) -> list[tuple[str, str]]:
     ]
 
 
-def _table(titles: Sequence[str], rows: Iterable[Sequence[str]], *, right: Sequence[bool] = ()) -> str:
+def table(titles: Sequence[str], rows: Iterable[Sequence[str]], *, right: Sequence[bool] = ()) -> str:
     """A Markdown table; cells are escaped already."""
     aligned = right or [False] * len(titles)
     lines = [titles, ["---:" if to_right else "---" for to_right in aligned], *rows]

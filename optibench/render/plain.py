@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
-from optibench.results import Comparison
+V = TypeVar("V", bound=msgspec.Struct)
 
 HIDDEN = ("Cc", "Cf", "Cs", "Zl", "Zp")
 """Unicode categories that show nothing but do something: control characters and escape sequences, marks that turn the
@@ -42,8 +42,8 @@ def markdown_plain(text: str) -> str:
     return re.sub(r"\bwww\.", "www&#46;", shown.replace("://", "&#58;//"), flags=re.IGNORECASE)
 
 
-def with_text(comparison: Comparison, shown: Callable[[str], str]) -> Comparison:
-    """The comparison with ``shown`` applied to every text in it, so that no renderer can forget one."""
+def with_text(result: V, shown: Callable[[str], str]) -> V:
+    """A comparison, or what a gate says, with ``shown`` applied to every text in it, so no renderer forgets one."""
 
     def walk(value: Any) -> Any:
         match value:
@@ -58,5 +58,5 @@ def with_text(comparison: Comparison, shown: Callable[[str], str]) -> Comparison
             case _:
                 return value
 
-    changed: Comparison = walk(comparison)
+    changed: V = walk(result)
     return changed

@@ -1,0 +1,185 @@
+"""`optibench gate` and `optibench baseline`: has it become worse than it was?"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from optibench.options import Commands, Duration, Percent
+from optibench.progress import Progress
+
+if TYPE_CHECKING:
+    from optibench.baseline import Baseline
+    from optibench.verdicts import GateResult
+
+FORMATS = ("text", "markdown", "junit", "json", "github")
+
+
+@click.command()
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option(
+    "--baseline", required=True, type=click.Path(path_type=Path), help="A baseline's file, or a run's folder."
+)
+@click.option("--max-slowdown", type=Percent(), default="5%", show_default=True, help="How much slower it may be.")
+@click.option(
+    "--max-accuracy-drop",
+    type=Percent(),
+    default="1%",
+    show_default=True,
+    help="Points of the score that it may lose: by 1%, 0.90 may become 0.89.",
+)
+@click.option("--max-memory-growth", type=Percent(), default="10%", show_default=True, help="Peak memory it may add.")
+@click.option("--max-size-growth", type=Percent(), default="5%", show_default=True, help="Artifact size it may add.")
+@click.option("--cases", default="*", metavar="PATTERN", help="Only cases named like this, e.g. 'cpu/openvino/*'.")
+@click.option(
+    "--on-unknown",
+    type=click.Choice(["rerun", "fail", "pass"]),
+    default="rerun",
+    show_default=True,
+    help="What to do about undecided cases: measure more rounds of them, exit 2, or let them pass.",
+)
+@click.option(
+    "--budget",
+    "budget_seconds",
+    type=Duration(),
+    default="5m",
+    show_default=True,
+    help="Time for those further rounds, and once more for the confirmation.",
+)
+@click.option("--no-confirm", is_flag=True, help="Report a regression without a second, fresh measurement.")
+@click.option(
+    "--allow-different-hardware", is_flag=True, help="Judge though the machine or the reference's runtime differ."
+)
+@click.option("--format", "form", type=click.Choice(FORMATS), default="text", show_default=True, help="Of the output.")
+@click.option("--json", "as_json", is_flag=True, help="The same as --format json.")
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="Write that format to a file, and text to standard output."
+)
+def gate(run: Path, form: str, as_json: bool, out: Path | None, no_confirm: bool, **asked: Any) -> None:
+    """Hold the run in folder RUN against a baseline: has a case become slower, larger or less accurate?
+
+    Speeds are compared as ratios to the reference of the same run, so a slower machine alone is no regression. Each
+    case passes, is improved, regressed, unknown or not measured; docs/gate.md says what each means.
+
+    \b
+    optibench baseline save RUN                       once: makes reports/baselines/MODEL.json, to be committed
+    optibench gate RUN --baseline reports/baselines/minilm.json
+    optibench gate RUN --baseline OLD_RUN --max-slowdown 10% --format junit --out gate.xml
+
+    Under GitHub Actions annotations go to standard error and a table to the job's summary by themselves.
+
+    Exit codes: 0 passed, 1 a regression (confirmed, unless --no-confirm), 2 no telling, nothing measured, a case of
+    the baseline was not measured, or wrong use.
+    """
+    from optibench import gating
+
+    progress = Progress()
+    try:
+        result = gating.gate(run, confirm=not no_confirm, say=progress.say, **asked)
+    finally:
+        progress.done()
+    show_gate(result, "json" if as_json else form, out)
+    raise click.exceptions.Exit(result.exit_code)
+
+
+def show_gate(result: GateResult, form: str, out: Path | None) -> None:
+    """The gate in the format that was asked for, and what GitHub Actions reads where that runs us."""
+    from optibench import store
+    from optibench.errors import OptibenchError
+    from optibench.render import gate_github, gate_markdown, gate_text
+
+    if out is not None:
+        try:
+            out.parent.mkdir(parents=True, exist_ok=True)
+            store.write_whole(out, rendered(result, form).encode())
+        except OSError as error:
+            raise OptibenchError(f"{out} cannot be written: {error.strerror or error}.") from error
+    if out is not None or form == "text":
+        tty = sys.stdout.isatty()
+        click.echo(gate_text.render(result, color=tty and "NO_COLOR" not in os.environ), nl=False)
+    else:
+        click.echo(rendered(result, form), nl=False)
+    if os.environ.get("GITHUB_ACTIONS") == "true" and form != "github":
+        click.echo(gate_github.render(result), nl=False, err=True)
+    if summary := os.environ.get("GITHUB_STEP_SUMMARY"):
+        try:
+            with Path(summary).open("a", encoding="utf-8") as file:
+                file.write(gate_markdown.render(result))
+        except OSError as error:
+            click.echo(f"The summary {summary} could not be written: {error.strerror or error}.", err=True)
+
+
+def rendered(result: GateResult, form: str) -> str:
+    """The gate in one of FORMATS."""
+    from optibench.render import gate_github, gate_junit, gate_markdown, gate_text
+    from optibench.render import json as render_json
+
+    renders = {
+        "text": gate_text.render,
+        "markdown": gate_markdown.render,
+        "junit": gate_junit.render,
+        "json": render_json.render,
+        "github": gate_github.render,
+    }
+    return renders[form](result)
+
+
+@click.group("baseline", cls=Commands)
+def baseline_group() -> None:
+    """Save, show and update what a gate holds runs against: small files that are fit for committing."""
+
+
+@baseline_group.command("save")
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option("--out", type=click.Path(path_type=Path), help="[default: reports/baselines/MODEL.json]")
+def baseline_save(run: Path, out: Path | None) -> None:
+    """Save the run in folder RUN as a new baseline. More rounds (compare --rounds 10) make a sharper one."""
+    from optibench import baseline
+    from optibench.errors import OptibenchError
+
+    made = baseline.of_run(run)
+    path = out or baseline.default_path(made.model.id)
+    if path.exists():
+        raise OptibenchError(f"{path} exists. To replace it, and see what changes: optibench baseline update {run}")
+    baseline.write(made, path)
+    click.echo(f"{len(made.cases)} cases of {made.model.id} saved in {path}")
+
+
+@baseline_group.command("show")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+def baseline_show(file: Path, as_json: bool) -> None:
+    """Show a baseline, a run's folder as one, or what is wrong with the file."""
+    from optibench import baseline
+    from optibench.render import baseline_text
+    from optibench.render import json as render_json
+
+    found = baseline.of_path(file)
+    click.echo(render_json.render(found) if as_json else baseline_text.render(found), nl=False)
+
+
+@baseline_group.command("update")
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option("--out", type=click.Path(path_type=Path), help="The baseline. [default: reports/baselines/MODEL.json]")
+def baseline_update(run: Path, out: Path | None) -> None:
+    """Replace a baseline by the run in folder RUN, and say what changes. Mends a damaged or edited one."""
+    from optibench import baseline
+    from optibench.errors import OptibenchError
+    from optibench.render import baseline_text
+
+    new = baseline.of_run(run)
+    path = out or baseline.default_path(new.model.id)
+    if not path.exists():
+        raise OptibenchError(f"There is no baseline {path} to update. Make one: optibench baseline save {run}")
+    old: Baseline | None = None
+    try:
+        old = baseline.read(path)
+    except OptibenchError as error:
+        click.echo(f"The old one could not be read. {error}", err=True)
+    baseline.write(new, path)
+    click.echo(baseline_text.render(new, old), nl=False)
+    click.echo(f"Updated: {path}")
