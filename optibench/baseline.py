@@ -257,8 +257,9 @@ def as_yardstick(run: Baseline) -> Baseline:
 
 
 def of_run(path: Path) -> Baseline:
-    """The run in this folder, as a yardstick. Errors: no run is there, it is damaged, nothing was measured."""
-    return as_yardstick(baseline_from_records(store.open_run(path).records()[0]))
+    """The run in this folder (or pytest-benchmark's JSON with our plugin's part), as a yardstick. Errors: no run is
+    there, it is damaged, nothing was measured."""
+    return as_yardstick(read(path) if path.is_file() else baseline_from_records(store.open_run(path).records()[0]))
 
 
 def text_of(baseline: Baseline) -> str:

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
-from xml.etree import ElementTree
 
-import msgspec
 import pytest
 
 import optibench as package
-from optibench import baseline as baselines
 from tests.conftest import Optibench
 
 FakeTarget = Callable[..., Path]
@@ -90,10 +86,16 @@ def test_a_regression_that_a_fresh_measurement_does_not_find_is_none(
 def test_undecided_cases_alone_get_more_rounds_and_a_verdict(optibench: Optibench, measure: Measure) -> None:
     noisy = {"latency_seconds": 0.004, "error": 0.01, "round_noise": 0.02}
     bf16 = {"latency_seconds": 0.005}
-    old, new = measure("old", int8=noisy, bf16=bf16), measure("new", int8={**noisy, "latency_seconds": 0.0041}, bf16=bf16)
+    old, new = (
+        measure("old", int8=noisy, bf16=bf16),
+        measure("new", int8={**noisy, "latency_seconds": 0.0041}, bf16=bf16),
+    )
     before = (new / "records.jsonl").read_text()
     assert "undecided" in gated(optibench, new, "--baseline", old, "--on-unknown", "fail", code=2).stdout
-    assert "1 undecided, which was allowed" in gated(optibench, new, "--baseline", old, "--on-unknown", "pass", code=0).stdout
+    assert (
+        "1 undecided, which was allowed"
+        in gated(optibench, new, "--baseline", old, "--on-unknown", "pass", code=0).stdout
+    )
     assert (new / "records.jsonl").read_text() == before
     done = optibench("gate", new, "--baseline", old)
     added = [json.loads(line) for line in (new / "records.jsonl").read_text()[len(before) :].splitlines()]
