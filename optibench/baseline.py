@@ -9,16 +9,18 @@ import base64
 import re
 import zlib
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
 import msgspec
 
-from optibench import __version__, plugins, store
+from optibench import __version__, host, plugins, store
 from optibench.comparison import builds, reference_of, round_values, sampled, untwinned
 from optibench.errors import OptibenchError
 from optibench.strict_json import sealed_from_json, sealed_json
 from optibench.values import Case, DataRef, Finding, Host, ModelRef, Record, Shape, Status, Value
+from optibench.yardstick import FunctionRound
 
 BASELINE_SCHEMA = 1
 BASELINES = Path("reports") / "baselines"
@@ -182,6 +184,45 @@ def _runtime(reference: Case, host: Host) -> dict[str, str]:
     return {name: host.packages.get(name, "not known") for name in names}
 
 
+# Functions (pytest_plugin.py)
+
+FUNCTIONS = ModelRef(id="functions", revision="", task="graph", source="local", weights_sha256="")
+
+
+def function_figures(name: str, rounds: Sequence[FunctionRound]) -> CaseFigures:
+    """A Python function that took turns with the yardstick, as a case."""
+    import statistics
+
+    logs = tuple(round(one.log_ratio, 5) for one in rounds)
+    seconds = statistics.median(second for one in rounds for second in one.seconds)
+    shape = Shape(batch=1, length=0)
+    figures = ShapeFigures(
+        shape=shape, speedup=None, p50_seconds=float(f"{seconds:.4g}"), log_ratios=logs, peak_bytes=()
+    )
+    return CaseFigures(case=name, shapes=(figures,))
+
+
+def baseline_of_functions(cases: tuple[CaseFigures, ...]) -> Baseline:
+    """Functions that were timed in this process, as the gate judges them."""
+    here = host.describe()
+    return Baseline(
+        optibench_version=__version__,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        model=FUNCTIONS,
+        shapes=(Shape(batch=1, length=0),),
+        dataset=None,
+        calibration=None,
+        seed=0,
+        tier="official",
+        accuracy_floor=0.99,
+        hardware=hardware_of(here, host.usable_cores()),
+        packages=here.packages,
+        reference_runtime={"python": here.python},
+        reference="yardstick",
+        cases=cases,
+    )
+
+
 # Numbers in one line
 
 
@@ -217,8 +258,9 @@ def as_yardstick(run: Baseline) -> Baseline:
 
 
 def of_run(path: Path) -> Baseline:
-    """The run in this folder, as a yardstick. Errors: no run is there, it is damaged, nothing was measured."""
-    return as_yardstick(baseline_from_records(store.open_run(path).records()[0]))
+    """The run in this folder (or pytest-benchmark's JSON with our plugin's part), as a yardstick. Errors: no run is
+    there, it is damaged, nothing was measured."""
+    return as_yardstick(read(path) if path.is_file() else baseline_from_records(store.open_run(path).records()[0]))
 
 
 def text_of(baseline: Baseline) -> str:
@@ -255,8 +297,12 @@ def read(path: Path) -> Baseline:
     except OSError as error:
         raise OptibenchError(f"{path} cannot be read: {error.strerror or error}.") from error
     try:
-        kind = msgspec.json.decode(data).get("kind")
-    except (msgspec.MsgspecError, UnicodeDecodeError, AttributeError):
+        plain = msgspec.json.decode(data)
+        if "benchmarks" in plain and "optibench" in plain:  # pytest-benchmark's JSON, with what our plugin adds to it
+            plain = plain["optibench"]
+            data = msgspec.json.encode(plain)
+        kind = plain.get("kind")
+    except (msgspec.MsgspecError, UnicodeDecodeError, AttributeError, TypeError):
         kind = None
     if kind != "optibench baseline":
         raise OptibenchError(

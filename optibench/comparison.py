@@ -80,6 +80,17 @@ def round_values(candidate: Rounds, base: Rounds) -> list[float]:
     return values
 
 
+def kept_seconds(records: Sequence[Record]) -> dict[str, list[float]]:
+    """Every undisturbed call in seconds, by case and shape (``cpu/openvino/int8 at 1x128``)."""
+    found: dict[str, list[float]] = {}
+    for case in dict.fromkeys(record.case for record in records if record.measurement and not record.case.copy):
+        for shape in records[-1].workload.shapes:
+            rounds = sampled(records, case, shape).values()
+            bursts = [b for one in rounds for b, keep in zip(one.bursts, one.kept, strict=True) if keep]
+            found[f"{case.name} at {shape.name}"] = [wall / 1e9 for burst in bursts for wall in burst.wall_ns]
+    return found
+
+
 def judged(values: Sequence[float], least: int) -> tuple[Interval | None, Verdict]:
     """Speed-up with its 95% interval, and the verdict, from the rounds' log ratios of time."""
     if not values:

@@ -38,7 +38,8 @@ def gate(
     say: Say = lambda text: None,
     launch: Launch | None = None,
 ) -> GateResult:
-    """Holds the run in folder ``run`` against ``baseline``, a file or another run's folder; the arguments are the
+    """Holds the run in folder ``run`` (or a run in short: a baseline's file, or pytest-benchmark's JSON from the pytest
+    plugin) against ``baseline``, a file or another run's folder; the arguments are the
     command's options, percentages as shares (0.05 is 5%). ``budget_seconds`` is for the further rounds of what is
     undecided, and once more for the confirmation of what regressed.
 
@@ -51,45 +52,40 @@ def gate(
         max_size_growth=max_size_growth,
     ).checked()
     base, path = of_path(Path(baseline)), Path(run)
-    folder = store.open_run(path)
+    folder = None if path.is_file() else store.open_run(path)
+    records, notes = folder.records() if folder else ([], [])
+    run_now = baseline_from_records(records) if folder else of_path(path)
 
-    def judged(records: Sequence[Record], only: Sequence[str] | None = None) -> tuple[GateCase, ...]:
+    def judged(one: Baseline, only: Sequence[str] | None = None) -> tuple[GateCase, ...]:
         return judge.judge(
-            baseline_from_records(records),
-            base,
-            limits,
-            pattern=cases,
-            only=only,
-            allow_different_hardware=allow_different_hardware,
+            one, base, limits, pattern=cases, only=only, allow_different_hardware=allow_different_hardware
         )
 
     def decided(names: Sequence[str]) -> Callable[[Sequence[Record]], bool]:
-        return lambda records: not judge.undecided(judged(records, names))
+        return lambda records: not judge.undecided(judged(baseline_from_records(records), names), base)
 
-    records, notes = folder.records()
-    found = judged(records)
-    if on_unknown == "rerun" and (names := judge.undecided(found)):
+    found = judged(run_now)
+    if on_unknown == "rerun" and (names := judge.undecided(found, base)):
         say(f"undecided, so measured further: {', '.join(names)}")
         try:
-            api.more_rounds(path, names, seconds=budget_seconds, enough=decided(names), say=say, launch=launch)
+            api.more_rounds(_folder(path), names, seconds=budget_seconds, enough=decided(names), say=say, launch=launch)
         except OptibenchError as error:
             notes.append(f"No further rounds could be measured here. {error}")
-        records = folder.records()[0]
-        found = judged(records)
+        run_now = of_path(path)
+        found = judged(run_now)
     if confirm and (names := [case.case for case in found if case.verdict == "regressed"]):
         say(f"regressed, so measured afresh to confirm it: {', '.join(dict.fromkeys(names))}")
         second: tuple[GateCase, ...] = ()
         try:
             again = api.measure_again(
-                path, names, seconds=budget_seconds, enough=decided(names), say=say, launch=launch
+                _folder(path), names, seconds=budget_seconds, enough=decided(names), say=say, launch=launch
             )
             assert again.path is not None, "a run has a folder"
-            second = judged(store.open_run(again.path).records()[0], names)
+            second = judged(of_path(again.path), names)
             notes.append(f"The second measurement is in {again.path}.")
         except OptibenchError as error:
             notes.append(f"The regression could not be confirmed here (--no-confirm does without). {error}")
         found = judge.confirmed(found, second)
-    run_now = baseline_from_records(records)
     if allow_different_hardware:
         notes += [f"Measured on different ground, as was allowed: {text}." for text in unfair(run_now, base)]
     return concluded(
@@ -101,6 +97,13 @@ def gate(
         names=(str(run), str(baseline)),
         notes=[*told(run_now, base), *notes],
     )
+
+
+def _folder(path: Path) -> Path:
+    """The run's folder. Error: the run was given as a file, which tells what was measured but not how to go on."""
+    if path.is_dir():
+        return path
+    raise OptibenchError(f"{path} is a file with a run in short: only a run's folder can be measured further.")
 
 
 def concluded(

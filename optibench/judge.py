@@ -7,6 +7,8 @@ from collections.abc import Collection, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Literal
 
+import msgspec
+
 from optibench import plugins, stats
 from optibench.baseline import Baseline, CaseFigures, ShapeFigures, unpacked
 from optibench.comparable import check_subject, unfair
@@ -54,9 +56,14 @@ def judge(
     )
 
 
-def undecided(cases: Sequence[GateCase]) -> list[str]:
-    """Names of the cases that more rounds could decide."""
-    found = (c.case for c in cases if c.verdict == "unknown" and (a := c.aspect("latency")) and a.verdict == "unknown")
+def undecided(cases: Sequence[GateCase], baseline: Baseline) -> list[str]:
+    """Names of the cases that more rounds of the run could decide: not those whose baseline has too few itself."""
+    found = []
+    for case in cases:
+        latency, base = case.aspect("latency"), baseline.case(case.case)
+        rounds = [figures.log_ratios for figures in (base.shapes if base else ()) if figures.shape.name == case.shape]
+        if case.verdict == "unknown" and latency and latency.verdict == "unknown" and len(rounds[0]) > 1:
+            found.append(case.case)
     return list(dict.fromkeys(found))
 
 
@@ -68,8 +75,6 @@ def confirmed(first: Sequence[GateCase], second: Sequence[GateCase]) -> tuple[Ga
 
 
 def _confirmed(first: GateCase, second: GateCase | None) -> GateCase:
-    import msgspec
-
     if second is None:
         return msgspec.structs.replace(first, second="impossible")
     both = {a.name for a in first.aspects if a.verdict == "regressed"} & {
@@ -142,7 +147,12 @@ def _message(aspects: Sequence[Aspect], verdict: GateVerdict) -> str:
 
 def _latency_of(values: Sequence[float], base: Sequence[float], limit: float) -> Aspect:
     if values and base:
-        return _latency(stats.welch_interval(values, base), limit)
+        interval = stats.welch_interval(values, base)
+        found = _latency(interval, limit)
+        if len(base) < 2:
+            text = f"{_speed(interval[1])}; the baseline has one round, so nobody can tell: save one of more"
+            return msgspec.structs.replace(found, message=text)
+        return found
     return _busy("the baseline" if values else "the run")
 
 

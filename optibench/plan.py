@@ -106,13 +106,13 @@ def check_names(request: Request, known: dict[str, Target]) -> None:
 def plan_of(request: Request, model: Model, known: dict[str, Target], host: Host) -> Plan:
     """The plan: every asked case, with the reason where it cannot run on this machine."""
     chosen = targets.find(list(request.targets), known)
-    cases: list[PlannedCase] = []
+    found: dict[Case, PlannedCase] = {}
     for target in chosen:
         away = targets.mismatch(target, host)
         for case in _cases_of(target, request):
-            skip = away or why_not(case, target)
-            if not any(planned.case == case for planned in cases):
-                cases.append(PlannedCase(case=case, skip=skip))
+            if case not in found:
+                found[case] = PlannedCase(case=case, skip=away or why_not(case, target))
+    cases = list(found.values())
     reference = _reference(model, chosen, host, request)
     if reference:
         # First in every report, and always there: without it there is no speed-up to speak of.

@@ -60,8 +60,16 @@ def test_the_limit_decides_how_much_slower_is_a_regression() -> None:
 def test_noisy_rounds_are_unknown_and_more_of_them_decide() -> None:
     few = (-0.76, -0.64, -0.70)
     assert judged(figures(logs=few)).verdict == "unknown"
-    assert judge.undecided([judged(figures(logs=few))]) == [INT8]
+    assert judge.undecided([judged(figures(logs=few))], baseline()) == [INT8]
     assert judged(figures(logs=few * 20), figures(logs=few * 20)).verdict == "pass"
+
+
+def test_a_baseline_of_one_round_decides_nothing_and_no_further_round_is_measured_for_it() -> None:
+    one = baseline(figures(logs=(-0.7,)))
+    found = judge.judge(baseline(), one, Limits(), pattern=INT8)[0]
+    assert found.verdict == "unknown"
+    assert "the baseline has one round" in found.message
+    assert judge.undecided([found], one) == []
 
 
 def test_one_round_alone_decides_nothing() -> None:
@@ -120,7 +128,7 @@ def test_a_drop_that_chance_could_make_is_unknown() -> None:
     assert found.aspect("accuracy").change < -0.001  # type: ignore[union-attr]
     assert found.verdict == "unknown"
     assert "too few examples to tell" in found.message
-    assert judge.undecided([found]) == []  # more rounds would not help
+    assert judge.undecided([found], baseline(before)) == []  # more rounds would not help
 
 
 def test_without_outcomes_the_interval_is_made_of_both_scores() -> None:
