@@ -22,31 +22,34 @@ BYTES = {"fp32": 4.0, "tf32": 4.0, "bf16": 2.0, "fp16": 2.0, "int8": 1.0, "fp8":
 
 def with_shares(records: Sequence[Record], results: Sequence[CaseResult]) -> tuple[list[CaseResult], dict[str, Limits]]:
     """The results with multiply-adds, share of the peak and the limit that lies lower; and the limits by target."""
-    model = next((record for record in records if record.multiply_adds), None)
-    counted = [_counted(result, model.multiply_adds) if model else result for result in results]
+    models = {record.case.name: record for record in records if record.multiply_adds}
+    counted = [
+        msgspec.structs.replace(result, multiply_adds=models[result.case].multiply_adds.get(result.shape.name))
+        if result.case in models
+        else result
+        for result in results
+    ]
     targets = dict.fromkeys(record.case.target for record in records if record.case.is_limit)
     limits = {
         target: _limits([r for r in records if r.case.target == target and r.case.is_limit]) for target in targets
     }
     limits = {target: _raised(target, found, counted) for target, found in limits.items()}
-    weights = model.multiplied_weights if model else None
     caches = {
         r.case.target: r.gauged[0].detail.get("cache_bytes") for r in records if r.gauged and r.case.precision == MEMORY
     }
-    return [
-        _held(result, limits[result.target], weights, caches.get(result.target)) if result.target in limits else result
-        for result in counted
-    ], limits
+    shared = []
+    for result in counted:
+        if result.case in models and result.target in limits:
+            weights = models[result.case].multiplied_weights
+            result = _held(result, limits[result.target], weights, caches.get(result.target))
+        shared.append(result)
+    return shared, limits
 
 
 def reached(result: CaseResult) -> float | None:
     """Operations a second of a case: its arithmetic over its median time, a multiply-add counting as two."""
     p50 = result.latency_seconds.p50 if result.latency_seconds else None
     return 2 * result.multiply_adds / p50 if result.multiply_adds and p50 else None
-
-
-def _counted(result: CaseResult, multiply_adds: dict[str, int]) -> CaseResult:
-    return msgspec.structs.replace(result, multiply_adds=multiply_adds.get(result.shape.name))
 
 
 def _limits(records: Sequence[Record]) -> Limits:

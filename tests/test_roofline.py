@@ -9,7 +9,7 @@ import pytest
 from optibench import roofline
 from optibench.limits import COUNT, MEMORY, case_of, limit_of
 from optibench.results import CaseResult, Latency, Limits
-from optibench.values import Burst, Executed, Gauged, Record
+from optibench.values import Burst, Case, Executed, Gauged, Record
 from tests.factories import case, record
 
 ADDS = {"1x128": 1_000_000_000}
@@ -38,7 +38,8 @@ def result(milliseconds: float, executed: str = "fp32", name: str = "cpu/onnxrun
 
 
 def shared(*results: CaseResult, limits: list[Record], **more: Any) -> tuple[list[CaseResult], dict[str, Limits]]:
-    return roofline.with_shares([record(multiply_adds=ADDS, **more), *limits], results)
+    builds = [Case(target=r.target, backend=r.backend, precision=r.precision) for r in results]
+    return roofline.with_shares([*(record(case=c, multiply_adds=ADDS, **more) for c in builds), *limits], results)
 
 
 def test_a_share_is_twice_the_multiply_adds_over_the_time_against_the_best_burst() -> None:
