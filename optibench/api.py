@@ -7,6 +7,7 @@ result.best(accuracy_floor=0.99)
 
 from __future__ import annotations
 
+import os
 import shlex
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -16,12 +17,13 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from optibench import host, inputs, models, plugins, recommend, store, targets
+from optibench import host, models, recommend, store, targets
+from optibench.build import Workshop
 from optibench.cache import Cache, default_root
 from optibench.comparison import comparison_from_records
 from optibench.errors import NothingMeasured, OptibenchError
 from optibench.pipeline import Pipeline
-from optibench.plan import Estimate, Plan, Request, check_names, estimate, plan_of
+from optibench.plan import Estimate, Plan, Request, check_names, plan_of
 from optibench.render import csv, markdown
 from optibench.results import CaseResult, Comparison
 from optibench.values import Record
@@ -94,6 +96,7 @@ def compare(
     budget_seconds: float | None = None,
     quick: bool = False,
     accuracy_floor: float = 0.99,
+    wait_quiet_seconds: float = 0.0,
     seed: int = 0,
     out: str | Path | None = None,
     targets_dir: str | Path | None = None,
@@ -121,6 +124,7 @@ def compare(
         budget_seconds=budget_seconds,
         quick=quick,
         accuracy_floor=accuracy_floor,
+        wait_quiet_seconds=wait_quiet_seconds,
         seed=seed,
         targets_dir=str(targets_dir) if targets_dir else None,
         trust_remote_code=trust_remote_code,
@@ -180,8 +184,14 @@ def run(
         raise
 
 
-def resume(directory: Path, say: Say = lambda text: None, launch: Launch | None = None) -> Result:
-    """Goes on with a run that was interrupted, from its folder alone; nothing is measured twice."""
+def resume(
+    directory: Path,
+    say: Say = lambda text: None,
+    launch: Launch | None = None,
+    wait_quiet_seconds: float | None = None,
+) -> Result:
+    """Goes on with a run that was interrupted, from its folder alone; nothing is measured twice.
+    ``wait_quiet_seconds``: as in ``compare``; None leaves it as the run was begun."""
     folder = store.open_run(directory)
     start = folder.plan()
     try:
@@ -192,6 +202,9 @@ def resume(directory: Path, say: Say = lambda text: None, launch: Launch | None 
         ) from error
     if not Path(planned.model.path).exists():
         raise OptibenchError(f"The model's files are no longer at {planned.model.path}; start the run anew.")
+    if wait_quiet_seconds is not None:
+        request = msgspec.structs.replace(planned.request, wait_quiet_seconds=wait_quiet_seconds)
+        planned = msgspec.structs.replace(planned, request=request)
     return _go_on(folder, planned, start, say, launch)
 
 
@@ -199,12 +212,20 @@ def _go_on(folder: store.Run, planned: Plan, start: dict[str, Any], say: Say, la
     records, torn = folder.records()
     for text in torn:
         say(text)
+
+    def warn(text: str) -> None:
+        """Says it now and on the report, also if the run is interrupted in between."""
+        say(text)
+        start["warnings"].append(text)
+        folder.write_plan(start)
+
     pipeline = Pipeline(
         plan=planned,
         run=folder,
         cache=Cache(default_root(), say),
         host=host.describe(),
         say=say,
+        warn=warn,
         launch=launch,
         records=list(records),
     )
@@ -237,15 +258,7 @@ def _reasons(records: Sequence[Record]) -> list[str]:
 def dry_run(request: Request, say: Say = lambda text: None) -> tuple[Plan, Estimate]:
     """The plan, and how long it will take: nothing is built or measured."""
     planned = plan(request, say)
-    cache = Cache(default_root())
-    rows = inputs.rows_of(planned.model, planned.workload)
-    recipes = [inputs.recipe(planned.model, planned.workload, rows.sources)]
-    for case in planned.runnable:
-        build = planned.build(case, "", rows.sources.calibration.sha256)
-        recipes.append(plugins.load("backend", case.backend).recipe(build))
-    weights = Path(planned.model.path)
-    size = sum(f.stat().st_size for f in ([weights] if weights.is_file() else weights.glob("*.safetensors")))
-    return planned, estimate(planned, cache, recipes, size)
+    return planned, Workshop(planned, Cache(default_root()), Path(os.devnull), say).estimate()
 
 
 def export(request: Request, out: Path, say: Say = lambda text: None) -> Path:

@@ -15,7 +15,7 @@ from optibench.cache import Cache, Entry
 from optibench.errors import CaseFailed, OptibenchError, Unsupported
 from optibench.execute.base import Lane, LaneDied
 from optibench.execute.process import ProcessLane
-from optibench.plan import Plan
+from optibench.plan import Estimate, Plan, estimate
 from optibench.values import Artifact, Case
 
 BUILD_LIMIT_SECONDS = 3600.0
@@ -63,6 +63,16 @@ class Workshop:
             entry = self.cache.get(recipe)
         assert entry is not None, "the builder said that it made the inputs"
         return entry
+
+    def estimate(self) -> Estimate:
+        """How long the plan will take, by what is not in the cache yet. Nothing is built."""
+        calibration = self.sources().calibration.sha256
+        recipes = [inputs.recipe(self.plan.model, self.plan.workload, self.sources())]
+        for case in self.plan.runnable:
+            recipes.append(plugins.load("backend", case.backend).recipe(self.plan.build(case, "", calibration)))
+        weights = Path(self.plan.model.path)
+        size = sum(f.stat().st_size for f in ([weights] if weights.is_file() else weights.glob("*.safetensors")))
+        return estimate(self.plan, self.cache, recipes, size)
 
     def artifact(self, case: Case) -> Artifact:
         """The case's artifact. Raises Unsupported (skip it), CaseFailed or LaneDied (it failed), OptibenchError."""

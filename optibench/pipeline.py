@@ -12,19 +12,18 @@ from typing import Any
 
 import msgspec
 
-from optibench import comparison, host, score, targets
+from optibench import comparison, host, quiet, schedule, score, targets
 from optibench.build import Workshop
 from optibench.cache import Cache
 from optibench.errors import CaseFailed, Unsupported
 from optibench.execute.base import Lane, LaneDied, Launch
 from optibench.execute.process import ProcessLane
-from optibench.plan import Plan, groups_of, twin_of
+from optibench.plan import Plan, groups_of
+from optibench.progress import duration
 from optibench.store import Run
 from optibench.turns import Turner, run_round
 from optibench.values import Artifact, Case, Host, Job, Record, Score, Status
 
-ROUND_SECONDS_LEFT = 1.15
-"""A further round is begun only if the last one's time fits in the budget, give or take."""
 FLOATING = ("fp32", "tf32", "bf16", "fp16")
 
 Say = Callable[[str], None]
@@ -39,6 +38,8 @@ class Pipeline:
     cache: Cache
     host: Host
     say: Say
+    warn: Say = lambda text: None
+    """Says what belongs on the report too."""
     launch: Launch | None = None
     records: list[Record] = field(default_factory=list)
     _reference_answers: Any = None
@@ -58,9 +59,11 @@ class Pipeline:
         with Workshop(self.plan, self.cache, self.run.logs / "builder.log", self.say) as workshop:
             self.sources = workshop.sources()
             self.inputs = workshop.inputs()
+            estimate = workshop.estimate()
+            self.say(estimate.sentence)
             artifacts = self._artifacts(workshop, [case for case in self.plan.runnable if case not in told])
         if artifacts:
-            self._rounds(artifacts)
+            self._rounds(artifacts, estimate.process_seconds)
 
     def _artifacts(self, workshop: Workshop, cases: Sequence[Case]) -> dict[Case, Artifact]:
         """Every case's artifact; those that cannot be built become records with the reason."""
@@ -77,37 +80,51 @@ class Pipeline:
 
     # Measuring
 
-    def _rounds(self, artifacts: dict[Case, Artifact]) -> None:
-        workload, start = self.plan.workload, time.monotonic()
-        done = max((record.round for record in self.records if record.measurement), default=0)
-        for number in range(done + 1, workload.max_rounds + 1):
-            left = workload.budget_seconds - (time.monotonic() - start)
+    def _rounds(self, artifacts: dict[Case, Artifact], process_seconds: float) -> None:
+        """Rounds until every comparison is decided or the budget is used up (schedule.py says what each holds)."""
+        workload, reference = self.plan.workload, self.plan.reference
+        budget = schedule.Budget(workload, process_seconds)
+        patience = quiet.Patience(self.plan.request.wait_quiet_seconds, self.say, quiet.busy_share)
+        first = 1 + max((record.round for record in self.records if record.measurement), default=0)
+        # A round that others disturbed is repeated, so there may be more than the most that count.
+        for number in range(first, 2 * workload.max_rounds + 1):
+            broken = {record.case for record in self.records if record.status != "ok"}
+            living = [case for case in artifacts if case not in broken]
+            room = budget.room if number > first else schedule.ANY
+            cases, left_out = schedule.cases_of_round(self.records, living, reference, workload, number, room)
+            if left_out:
+                names = ", ".join(case.name for case in left_out)
+                self.say(f"the budget does not allow for {names} in round {number} (more: --budget)")
+            if not cases:
+                break
+            self._wait_until_quiet(patience, budget.left - budget.pace * len(cases))
             began = time.monotonic()
-            if not self._round(number, artifacts, left / max(1, workload.rounds - number + 1)):
-                return
-            took = time.monotonic() - began
-            still = comparison.undecided(self.records)
-            if number >= workload.rounds and not still:
-                return
-            left = workload.budget_seconds - (time.monotonic() - start)
-            if left < took * ROUND_SECONDS_LEFT:
-                if still or number < workload.rounds:
-                    names = ", ".join(case.name for case in still) or "all"
-                    self.say(f"the budget is used up after {number} rounds; undecided: {names} (more: --budget)")
-                return
+            self._round(number, cases, artifacts, budget)
+            budget.took(len(cases), time.monotonic() - began)
+        if patience.waited_seconds:
+            self.warn(f"Waited {duration(patience.waited_seconds)} in all for other work here to end (--wait-quiet).")
 
-    def _round(self, number: int, artifacts: dict[Case, Artifact], seconds: float) -> bool:
-        """One round of all living cases; whether there was anything to measure."""
-        broken = {record.case for record in self.records if record.status != "ok"}
-        reference = self.plan.reference
-        cases = [case for case in artifacts if case not in broken]
-        if reference in cases:
-            cases.append(twin_of(reference))
-        if not cases:
-            return False
+    def _wait_until_quiet(self, patience: quiet.Patience, most_seconds: float) -> None:
+        if (share := patience.wait(most_seconds)) is not None:
+            self.warn(
+                f"Others still used {share:.0%} of the cores after {duration(patience.waited_seconds)} of waiting; "
+                "it was measured all the same."
+            )
+
+    def _round(
+        self, number: int, cases: Sequence[Case], artifacts: dict[Case, Artifact], budget: schedule.Budget
+    ) -> None:
+        """One round of these cases, twin and all."""
+        reference, least = self.plan.reference, self.plan.workload.rounds
         found = {case: artifacts[comparison.untwinned(case)] for case in cases}
         groups = groups_of(cases, reference, found, host.free_bytes())
         folder = self.cache.path(self.inputs.key)
+        where = f"round {number} of {least}" if number <= least else f"round {number}, {len(cases)} processes"
+        end = time.monotonic() + budget.to_come(number, len(cases))
+
+        def say(text: str) -> None:
+            self.say(f"{where}: {text}, about {duration(end - time.monotonic())} left")
+
         with tempfile.TemporaryDirectory(prefix=".answers-", dir=self.run.path) as answers:
             for group, members in enumerate(groups):
                 turners = run_round(
@@ -118,13 +135,12 @@ class Pipeline:
                     judge_in=Path(answers) if self._wants_judging(members) else None,
                     evaluation=folder / "evaluation.npz",
                     together=1 if number == 1 else min(4, self.threads),
-                    seconds=seconds / len(groups),
-                    say=lambda text: self.say(f"round {number} of {max(number, self.plan.workload.rounds)}: {text}"),
+                    seconds=budget.left / max(1, least - number + 1) / len(groups),
+                    say=say,
                 )
                 # Records are written once the group is through: a comparison needs both of its sides.
                 for turner in sorted(turners, key=lambda t: t.job.case != reference):
                     self._keep(self._record_of(turner, number, group))
-        return True
 
     def _wants_judging(self, members: Sequence[Case]) -> bool:
         judged = {record.case for record in self.records if record.answers_sha256}

@@ -32,6 +32,7 @@ class Request(Value, frozen=True, kw_only=True):
     budget_seconds: float | None = None
     quick: bool = False
     accuracy_floor: float = 0.99
+    wait_quiet_seconds: float = 0.0
     seed: int = 0
     targets_dir: str | None = None
     trust_remote_code: bool = False
@@ -228,19 +229,35 @@ class Estimate(Value, frozen=True, kw_only=True):
 
     to_build: int
     build_seconds: float
-    round_seconds: float
+    process_seconds: float
+    """One process in one round."""
+    processes: int
     rounds: int
+
+    @property
+    def round_seconds(self) -> float:
+        return self.process_seconds * self.processes
 
     @property
     def seconds(self) -> float:
         return self.build_seconds + self.round_seconds * self.rounds
+
+    @property
+    def sentence(self) -> str:
+        """For a person: a range, since it is a guess."""
+        low, high = self.seconds * 0.7, self.seconds * 1.6
+        return (
+            f"About {low / 60:.1f} to {high / 60:.1f} minutes: {self.to_build} artifacts to build "
+            f"({self.build_seconds:.0f} s), {self.rounds} rounds of {self.round_seconds:.0f} s, "
+            "more where a comparison is undecided."
+        )
 
 
 def estimate(plan: Plan, cache: Cache, recipes: Sequence[dict[str, object] | None], weights_bytes: int) -> Estimate:
     """From the sizes: a 90 MB encoder took 8 s to export, 15 s to quantize and 15 ms a call on two cores (see
     reports/bench). A guess, shown as one; the run itself keeps its budget by what it sees."""
     wanted = {msgspec.json.encode(r, order="deterministic"): r for r in recipes if r is not None}
-    missing = [r for r in wanted.values() if cache.get(dict(r)) is None]
+    missing = [r for r in wanted.values() if not cache.holds(dict(r))]
     scale = max(0.3, weights_bytes / 90e6)
     build = sum(4 * scale + 2 + (3 * scale if r.get("kind") == "quantize" else 0) for r in missing)
     build += 6 if missing else 0
@@ -250,6 +267,7 @@ def estimate(plan: Plan, cache: Cache, recipes: Sequence[dict[str, object] | Non
     return Estimate(
         to_build=len(missing),
         build_seconds=build,
-        round_seconds=cases * (1.2 + plan.workload.blocks * turn),
+        process_seconds=1.2 + plan.workload.blocks * turn,
+        processes=cases,
         rounds=plan.workload.rounds,
     )

@@ -57,9 +57,12 @@ class ProcessLane:
             selector.register(self.reply, selectors.EVENT_READ)
             while b"\n" not in self.buffer:
                 left = deadline - time.monotonic()
-                if left <= 0 or not selector.select(left):
+                if left <= 0:
                     self.close()
                     raise LaneDied(f"it did not answer within {timeout_seconds:.0f} s, and was stopped{self._tail()}")
+                # A pipe that another thread closes (on Ctrl-C) wakes nobody: so look up now and then.
+                if not selector.select(min(left, 1.0)) and self.reply >= 0:
+                    continue
                 try:
                     data = os.read(self.reply, 1 << 20)
                 except OSError:  # closed by another thread, on Ctrl-C

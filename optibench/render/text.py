@@ -85,7 +85,7 @@ def _print_tables(console: Console, comparison: Comparison, width: int | None) -
     for part in _parts(columns(comparison), width) if cases else ():
         table = _table(part)
         for row, case in enumerate(cases):
-            style = STYLES.get(mark(case), "")
+            style = STYLES.get(mark(case).partition(":")[0], "")
             table.add_row(
                 *(_cell(column.cells[row], style if column.title == "verdict" else "") for column in part),
                 style="bold" if case.case == best else "",
