@@ -22,6 +22,7 @@ from optibench.build import Workshop
 from optibench.cache import Cache, default_root
 from optibench.comparison import comparison_from_records
 from optibench.errors import NothingMeasured, OptibenchError
+from optibench.pairs import Pair, pairs_from_records
 from optibench.pipeline import Pipeline
 from optibench.plan import Estimate, Plan, Request, check_names, plan_of
 from optibench.render import csv, markdown
@@ -156,6 +157,10 @@ def plan(request: Request, say: Say = lambda text: None) -> Plan:
         allow_pickle=request.allow_pickle,
         say=say,
     )
+    if request.against or request.against_env:
+        from optibench import against
+
+        return against.two_sided(request, model, known, host.describe(), Cache(default_root(), say), say)
     return plan_of(request, model, known, host.describe())
 
 
@@ -184,6 +189,32 @@ def run(
         raise
 
 
+def compare_sides(
+    request: Request,
+    *,
+    against: str | None = None,
+    against_env: str | None = None,
+    out: Path | None = None,
+    command: str,
+    say: Say = lambda text: None,
+    launch: Launch | None = None,
+) -> Result:
+    """A new run that holds the request's builds twice, taking turns in the same rounds: as they are, and made from
+    ``against`` (a revision of the same Hub id, another model, a folder that ``export`` wrote, or a pin of a package's
+    version) or run in ``against_env`` (a constraints file, a pin, or a virtual environment's folder).
+
+    The other side's cases are in the comparison under their names (``against:cpu/openvino/int8``); ``pairs`` gives the
+    direct comparison of each build. ``resume`` goes on with such a run as with any. Raises what ``run`` raises.
+    """
+    request = msgspec.structs.replace(request, against=against, against_env=against_env)
+    return run(request, out=out, command=command, say=say, launch=launch)
+
+
+def pairs(directory: Path) -> list[Pair]:
+    """Both sides of a run of two, build by build and shape by shape, from the run's folder; [] for other runs."""
+    return pairs_from_records(store.open_run(directory).records()[0])
+
+
 def resume(
     directory: Path,
     say: Say = lambda text: None,
@@ -200,8 +231,10 @@ def resume(
         raise OptibenchError(
             f"{directory}/{store.PLAN} was made by another version ({error}); start the run anew."
         ) from error
-    if not Path(planned.model.path).exists():
-        raise OptibenchError(f"The model's files are no longer at {planned.model.path}; start the run anew.")
+    other = planned.against
+    for path in (planned.model.path, *((other.model.path, other.python or "") if other else ())):
+        if not Path(path).exists():
+            raise OptibenchError(f"What the run is made from is no longer at {path}; start the run anew.")
     if wait_quiet_seconds is not None:
         request = msgspec.structs.replace(planned.request, wait_quiet_seconds=wait_quiet_seconds)
         planned = msgspec.structs.replace(planned, request=request)

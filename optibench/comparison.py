@@ -119,7 +119,7 @@ def comparison_from_records(
     if not records:
         raise OptibenchError("There are no records to compare: nothing was measured yet.")
     reference = reference_of(records)
-    last = records[-1]
+    last = next((r for r in reversed(records) if not r.case.variant), records[-1])  # of what the run is about
     results = explain.with_notes(case_results(records), last.host)
     noise = _noise(records, reference)
     dataset = next((r.dataset for r in records if r.dataset), None)
@@ -184,7 +184,7 @@ def _case_result(records: Sequence[Record], case: Case, shape: Shape, reference:
     alone = [m for m in measurements if m.alone] or measurements
     artifact = next((r.artifact for r in mine if r.artifact), None)
     judged_record = next((r for r in mine if r.scores or r.parity), None)
-    scores = _scores(records, judged_record, reference)
+    scores = paired_scores(records, case, reference)
     least = mine[-1].workload.rounds
     speedup: Interval | None = None
     verdict: Verdict = "unknown"
@@ -201,6 +201,7 @@ def _case_result(records: Sequence[Record], case: Case, shape: Shape, reference:
         target=case.target,
         backend=case.backend,
         precision=case.precision,
+        variant=case.variant,
         batch=shape.batch,
         length=shape.length,
         status=broken.status if broken else "ok",
@@ -249,9 +250,10 @@ def _median(values: Sequence[float]) -> float | None:
     return float(np.median(values)) if values else None
 
 
-def _scores(records: Sequence[Record], judged_record: Record | None, reference: Case | None) -> tuple[ScoreResult, ...]:
-    """The case's scores beside the reference's, with the paired interval of each change."""
+def paired_scores(records: Sequence[Record], case: Case, reference: Case | None) -> tuple[ScoreResult, ...]:
+    """The case's scores beside another's (the reference's), with the paired interval of each change."""
     base = next((r for r in records if r.case == reference and r.scores), None)
+    judged_record = next((r for r in records if r.case == case and r.scores), None)
     if judged_record is None or base is None:
         return ()
     theirs: dict[str, Score] = {score.metric: score for score in base.scores}
@@ -259,7 +261,7 @@ def _scores(records: Sequence[Record], judged_record: Record | None, reference: 
     results = []
     for score in judged_record.scores:
         other = theirs.get(score.metric)
-        if other is None or len(other.predictions) != len(score.predictions):
+        if other is None or other.labels != score.labels:  # other rows, or classes numbered otherwise: no pairs
             continue
         change = _change(metrics[score.metric], score, other, judged_record.workload.seed)
         results.append(

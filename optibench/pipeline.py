@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from optibench import comparison, host, quiet, schedule, score, targets
+from optibench import comparison, environment, host, quiet, schedule, score, targets
 from optibench.build import Workshop
 from optibench.cache import Cache
 from optibench.errors import CaseFailed, Unsupported
@@ -58,10 +58,11 @@ class Pipeline:
             return
         with Workshop(self.plan, self.cache, self.run.logs / "builder.log", self.say) as workshop:
             self.sources = workshop.sources()
-            self.inputs = workshop.inputs()
+            self.inputs = {case.variant: workshop.inputs(self.plan.side(case).model) for case in self.plan.runnable}
             estimate = workshop.estimate()
             self.say(estimate.sentence)
             artifacts = self._artifacts(workshop, [case for case in self.plan.runnable if case not in told])
+        self._leave_out_single_sides(artifacts)
         if artifacts:
             self._rounds(artifacts, estimate.process_seconds)
 
@@ -78,6 +79,17 @@ class Pipeline:
                 self._keep(self._record(case, 0, "failed", str(error)))
         return made
 
+    def _leave_out_single_sides(self, artifacts: dict[Case, Artifact]) -> None:
+        """In a run of two sides a case that only one of them has is no comparison, and its turns go to the others."""
+        recorded = {record.case for record in self.records}
+        for case in [case for case in artifacts if case != self.plan.reference]:
+            other = self.plan.counterpart(case)
+            if other and other not in artifacts:
+                del artifacts[case]
+                if case not in recorded:  # else it was measured before its other side broke, in a run that is resumed
+                    reason = f"{other.name} could not be built, so there is nothing to compare it with"
+                    self._keep(self._record(case, 0, "skipped", reason))
+
     # Measuring
 
     def _rounds(self, artifacts: dict[Case, Artifact], process_seconds: float) -> None:
@@ -89,7 +101,11 @@ class Pipeline:
         # A round that others disturbed is repeated, so there may be more than the most that count.
         for number in range(first, 2 * workload.max_rounds + 1):
             broken = {record.case for record in self.records if record.status != "ok"}
-            living = [case for case in artifacts if case not in broken]
+            living = [
+                case
+                for case in artifacts
+                if case not in broken and (case == reference or self.plan.counterpart(case) not in broken)
+            ]
             room = budget.room if number > first else schedule.ANY
             cases, left_out = schedule.cases_of_round(self.records, living, reference, workload, number, room)
             if left_out:
@@ -118,7 +134,6 @@ class Pipeline:
         reference, least = self.plan.reference, self.plan.workload.rounds
         found = {case: artifacts[comparison.untwinned(case)] for case in cases}
         groups = groups_of(cases, reference, found, host.free_bytes())
-        folder = self.cache.path(self.inputs.key)
         where = f"round {number} of {least}" if number <= least else f"round {number}, {len(cases)} processes"
         end = time.monotonic() + budget.to_come(number, len(cases))
 
@@ -128,12 +143,11 @@ class Pipeline:
         with tempfile.TemporaryDirectory(prefix=".answers-", dir=self.run.path) as answers:
             for group, members in enumerate(groups):
                 turners = run_round(
-                    [self._job(case, number, found[case], folder) for case in members],
+                    [self._job(case, number, found[case]) for case in members],
                     self._launcher(),
                     self.plan.workload,
                     seed=self.plan.workload.seed * 10_007 + number * 101 + group,
                     judge_in=Path(answers) if self._wants_judging(members) else None,
-                    evaluation=folder / "evaluation.npz",
                     together=1 if number == 1 else min(4, self.threads),
                     seconds=budget.left / max(1, least - number + 1) / len(groups),
                     say=say,
@@ -146,14 +160,14 @@ class Pipeline:
         judged = {record.case for record in self.records if record.answers_sha256}
         return any(case not in judged and not case.copy for case in members)
 
-    def _job(self, case: Case, number: int, artifact: Artifact, folder: Path) -> Job:
+    def _job(self, case: Case, number: int, artifact: Artifact) -> Job:
         return Job(
             case=case,
-            model=self.plan.model,
+            model=self.plan.side(case).model,
             target=self.plan.target(case.target),
             round=number,
             artifact=artifact,
-            inputs=str(folder),
+            inputs=str(self.cache.path(self.inputs[case.variant].key)),
             shapes=self.plan.workload.shapes,
             threads=self.threads,
             seed=self.plan.workload.seed,
@@ -165,8 +179,11 @@ class Pipeline:
         return self.launch
 
     def _launch_process(self, job: Job) -> Lane:
-        log = self.run.logs / (job.case.name.replace("/", "-").replace("#", "-twin") + ".log")
-        return ProcessLane("optibench.worker", targets.environment(job.target, job.threads), log)
+        name = job.case.name.replace("/", "-").replace(":", "-").replace("#", "-twin")
+        env, log = targets.environment(job.target, job.threads), self.run.logs / f"{name}.log"
+        if python := self.plan.side(job.case).python:
+            return ProcessLane("optibench.worker", {**env, **environment.variables(self.cache)}, log, python)
+        return ProcessLane("optibench.worker", env, log)
 
     # Records
 
@@ -179,11 +196,12 @@ class Pipeline:
         if executed and (other := mislabelled(case.precision, executed.precision)):
             status, reason, measurement = "failed", other, None
         elif turner.judged:
-            answers = score.answers_from_file(turner.judged, self.inputs.facts["order"])
+            facts = self.inputs[case.variant].facts
+            answers = score.answers_from_file(turner.judged, facts["order"])
             if case == self.plan.reference and self._reference_answers is None:
                 self._reference_answers = answers.copy()
             task = self.plan.model.ref.task
-            scores = score.scores_of(task, answers, self.inputs.facts["labels"])
+            scores = score.scores_of(task, answers, facts["labels"])
             if self._reference_answers is not None:
                 parity = score.parity_of(task, answers, self._reference_answers)
         record = self._record(case, number, status, reason)
@@ -199,15 +217,16 @@ class Pipeline:
 
     def _record(self, case: Case, number: int, status: Status, reason: str | None) -> Record:
         sources = getattr(self, "sources", None)
+        side = self.plan.side(case)
         return Record(
             case=case,
-            model=self.plan.model.ref,
+            model=side.model.ref,
             workload=self.plan.workload,
             round=number,
             threads=self.threads,
             status=status,
             reason=reason,
-            host=self.host,
+            host=msgspec.structs.replace(self.host, packages=side.packages) if side.python else self.host,
             dataset=sources.evaluation if sources else None,
             calibration=sources.calibration if sources else None,
             created=datetime.now(UTC).isoformat(timespec="seconds"),

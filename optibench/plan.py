@@ -11,6 +11,8 @@ from optibench.cache import Cache
 from optibench.errors import OptibenchError, unknown_name
 from optibench.values import PRECISIONS, Artifact, Build, Case, Host, Model, Shape, Target, Value, Workload
 
+AGAINST = "against"
+"""The variant of cases that a run is held against."""
 QUICK = {"rounds": 3, "blocks": 12, "burst_seconds": 0.03, "limit": 200, "budget_seconds": 90.0, "tier": "quick"}
 
 
@@ -37,6 +39,20 @@ class Request(Value, frozen=True, kw_only=True):
     targets_dir: str | None = None
     trust_remote_code: bool = False
     allow_pickle: bool = False
+    against: str | None = None
+    """A second side, measured in the same rounds: a revision, a model, an exported artifact, or older versions."""
+    against_env: str | None = None
+    """The same, as package versions alone: a file of pins, pins, or a virtual environment's folder."""
+
+
+class Side(Value, frozen=True, kw_only=True):
+    """What the cases of one variant are made from and run in. ``python`` is another environment's interpreter (None:
+    this one), with its ``packages``; ``artifact`` a finished build, that is taken as it is."""
+
+    model: Model
+    python: str | None = None
+    packages: dict[str, str] = {}
+    artifact: Artifact | None = None
 
 
 class PlannedCase(Value, frozen=True, kw_only=True):
@@ -55,6 +71,17 @@ class Plan(Value, frozen=True, kw_only=True):
     targets: tuple[Target, ...]
     cases: tuple[PlannedCase, ...]
     reference: Case | None
+    against: Side | None = None
+    """What the cases of the variant ``against`` are made from, in a run of two sides."""
+
+    def side(self, case: Case) -> Side:
+        """What the case is made from and runs in."""
+        return self.against if case.variant and self.against else Side(model=self.model)
+
+    def counterpart(self, case: Case) -> Case | None:
+        """The same build on the other side, if the plan holds it."""
+        other = counterpart_of(case)
+        return other if any(planned.case == other for planned in self.cases) else None
 
     def target(self, name: str) -> Target:
         """The plan's target of that name."""
@@ -63,7 +90,7 @@ class Plan(Value, frozen=True, kw_only=True):
     def build(self, case: Case, inputs: str, calibration_sha256: str) -> Build:
         """What the case's backend needs to know to build it."""
         return Build(
-            model=self.model,
+            model=self.side(case).model,
             target=self.target(case.target),
             backend=case.backend,
             precision=case.precision,
@@ -127,6 +154,24 @@ def plan_of(request: Request, model: Model, known: dict[str, Target], host: Host
         cases=tuple(cases),
         reference=reference,
     )
+
+
+def with_against(plan: Plan, side: Side, only: Case | None = None) -> Plan:
+    """The plan of a run of two sides: every case, or ``only`` one, once more made from ``side``. A case that cannot
+    run here is planned (and told) once."""
+    limit = side.model.max_length
+    longest = max(shape.length for shape in plan.workload.shapes)
+    if limit and longest > limit:
+        raise OptibenchError(
+            f"{side.model.ref.id} at {side.model.ref.revision} has {limit} positions, so --length {longest} is too "
+            f"long for it. Give at most {limit}."
+        )
+    both: list[PlannedCase] = []
+    for planned in plan.cases:
+        both.append(planned)
+        if planned.skip is None and only in (None, planned.case):
+            both.append(PlannedCase(case=counterpart_of(planned.case)))
+    return msgspec.structs.replace(plan, cases=tuple(both), against=side)
 
 
 def _cases_of(target: Target, request: Request) -> list[Case]:
@@ -208,20 +253,30 @@ def groups_of(
     base = [case for case in cases if reference and case in (reference, twin_of(reference))]
     rest = [case for case in cases if case not in base]
     room = int(free * 0.8) - sum(map(need, base))
+    # Both sides of a build take turns with each other, so they are never split.
+    together: dict[Case, list[Case]] = {}
+    for case in rest:
+        together.setdefault(msgspec.structs.replace(case, variant=""), []).append(case)
     groups: list[list[Case]] = []
     used = 0
-    for case in rest:
-        if not groups or used + need(case) > room:
+    for members in together.values():
+        needed = sum(map(need, members))
+        if not groups or used + needed > room:
             groups.append(list(base))
             used = 0
-        groups[-1].append(case)
-        used += need(case)
+        groups[-1] += members
+        used += needed
     return groups or [base]
 
 
 def twin_of(case: Case) -> Case:
     """The case's twin, for the A/A check."""
     return msgspec.structs.replace(case, copy=1)
+
+
+def counterpart_of(case: Case) -> Case:
+    """The same build on the other side of a run of two sides."""
+    return msgspec.structs.replace(case, variant="" if case.variant else AGAINST)
 
 
 class Estimate(Value, frozen=True, kw_only=True):

@@ -27,10 +27,10 @@ def with_floor(cases: Sequence[CaseResult], floor: float) -> list[CaseResult]:
 
 
 def by_case(results: Sequence[CaseResult]) -> dict[str, list[CaseResult]]:
-    """The measured cases, each with its results at every shape."""
+    """The measured cases of what the run is about, each with its results at every shape."""
     found: dict[str, list[CaseResult]] = defaultdict(list)
     for result in results:
-        if result.status == "ok" and result.latency_seconds and result.latency_seconds.p50:
+        if result.status == "ok" and not result.variant and result.latency_seconds and result.latency_seconds.p50:
             found[result.case].append(result)
     return found
 

@@ -63,6 +63,8 @@ class CaseResult(Value, frozen=True, kw_only=True):
     target: str
     backend: str
     precision: str
+    variant: str = ""
+    """What side of a run of two it is of; "" is what the run is about."""
     batch: int
     length: int
     status: Status

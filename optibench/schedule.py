@@ -12,7 +12,8 @@ from dataclasses import dataclass
 
 from optibench import recommend, stats
 from optibench.comparison import case_results, reference_of, sampled, undecided, values_by_round
-from optibench.plan import twin_of
+from optibench.pairs import open_pairs
+from optibench.plan import counterpart_of, twin_of
 from optibench.results import CaseResult
 from optibench.values import Case, Record, Workload
 
@@ -33,7 +34,11 @@ class Open:
 
 def open_comparisons(records: Sequence[Record]) -> list[Open]:
     """The comparisons that are not decided, first those that could change the recommendation, the largest possible
-    gain first; then the rest, in the records' order. Empty: no further round is worth its time."""
+    gain first; then the rest, in the records' order. Empty: no further round is worth its time.
+
+    In a run of two sides the comparisons are those of each build with itself on the other side."""
+    if any(record.case.variant for record in records):
+        return [Open(cases=(case, counterpart_of(case)), gain=0.0) for case in open_pairs(records)]
     reference = reference_of(records)
     if reference is None:
         return []
@@ -94,7 +99,8 @@ def cases_of_round(
     comparisons = open_comparisons(records)
     chosen = cases_that_fit(comparisons, room - len(base))
     wanted = dict.fromkeys(case for one in comparisons for case in one.cases)
-    return ([*base, *chosen] if chosen else []), [case for case in wanted if case not in chosen]
+    held = list(dict.fromkeys((*base, *chosen))) if chosen else []
+    return held, [case for case in wanted if case not in chosen]
 
 
 def cases_that_fit(comparisons: Sequence[Open], room: int) -> list[Case]:

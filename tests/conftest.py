@@ -123,9 +123,10 @@ def reviews(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def fake_target(tmp_path: Path) -> Callable[..., Path]:
-    """Writes a target for the fake backend and gives its folder: ``fake_target(int8={"fail": "crash"})``."""
+    """Writes a target for the fake backend and gives its folder: ``fake_target(int8={"fail": "crash"})``.
+    ``against`` is what the other side of a run of two does otherwise, by precision."""
 
-    def write(**behaviour: dict[str, Any]) -> Path:
+    def write(against: dict[str, dict[str, Any]] | None = None, **behaviour: dict[str, Any]) -> Path:
         usual: dict[str, dict[str, Any]] = {
             "fp32": {"latency_seconds": 0.010},
             "int8": {"latency_seconds": 0.004, "error": 0.01},
@@ -141,7 +142,8 @@ def fake_target(tmp_path: Path) -> Callable[..., Path]:
             "[backends]",
             f"fake = {json.dumps(list(usual))}",
         ]
-        for precision, settings in usual.items():
+        others = {f"against:{precision}": settings for precision, settings in (against or {}).items()}
+        for precision, settings in {**usual, **others}.items():
             lines += [f'[options.fake."{precision}"]', *(f"{k} = {json.dumps(v)}" for k, v in settings.items())]
         (folder / "pretend.toml").write_text("\n".join(lines) + "\n")
         return folder
