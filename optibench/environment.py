@@ -11,7 +11,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -128,12 +128,20 @@ def _run(command: list[str], say: Say) -> None:
             process.kill()
             raise
     if process.returncode:
-        errors = [line.partition("ERROR:")[2].strip() for line in said if line.startswith("ERROR:")]
-        why = " ".join(errors[:3]) or next((line for line in reversed(said) if line), "it gave no reason")
         raise OptibenchError(
-            f"The environment with the other package versions could not be made: {why.rstrip('.')}. "
+            f"The environment with the other package versions could not be made: {reason(said).rstrip('.')}. "
             "Pin versions that exist for this Python and go together (add pins for what they need)."
         )
+
+
+def reason(said: Sequence[str]) -> str:
+    """Why pip gave up, from its lines: which requirements contradict each other, else its last error."""
+    if "The conflict is caused by:" in said:
+        conflict = said[said.index("The conflict is caused by:") + 1 :]
+        end = conflict.index("") if "" in conflict else len(conflict)
+        return "; ".join(conflict[:end])
+    errors = [line.partition("ERROR:")[2].strip() for line in said if line.startswith("ERROR:")]
+    return next((line for line in (*reversed(errors), *reversed(said)) if line), "it gave no reason")
 
 
 # Pins and requirements
