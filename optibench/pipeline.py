@@ -58,7 +58,8 @@ class Pipeline:
             return
         with Workshop(self.plan, self.cache, self.run.logs / "builder.log", self.say) as workshop:
             self.sources = workshop.sources()
-            self.inputs = {case.variant: workshop.inputs(self.plan.side(case).model) for case in self.plan.runnable}
+            sides = {case.variant: self.plan.side(case) for case in self.plan.runnable}
+            self.inputs = {variant: workshop.inputs(side.model) for variant, side in sides.items()}
             estimate = workshop.estimate()
             self.say(estimate.sentence)
             artifacts = self._artifacts(workshop, [case for case in self.plan.runnable if case not in told])

@@ -18,8 +18,8 @@ from optibench import api, store
 from optibench.errors import OptibenchError
 from optibench.execute import inline
 from optibench.pairs import Pair
-from optibench.plan import Request
-from optibench.values import Record
+from optibench.plan import Request, counterpart_of, groups_of, twin_of
+from optibench.values import Artifact, Case, Record
 from tests.conftest import Optibench
 
 FakeTarget = Callable[..., Path]
@@ -157,6 +157,17 @@ def test_an_interrupted_run_of_two_sides_goes_on_where_it_was(
     assert {name for name, number in done if number == 2} == {name for name, number in done if number == 1}
 
 
+def test_where_memory_is_short_both_sides_of_a_build_still_live_together() -> None:
+    reference = Case(target="cpu", backend="pytorch", precision="fp32")
+    builds = [Case(target="cpu", backend="openvino", precision=name) for name in ("fp32", "bf16", "int8")]
+    cases = [reference, twin_of(reference), *builds, *(counterpart_of(case) for case in builds)]
+    artifact = Artifact(format="any", path="", sha256="", bytes=1_000_000_000)
+    groups = groups_of(cases, reference, dict.fromkeys(cases, artifact), 13_000_000_000)
+    assert len(groups) == 3
+    for group, build in zip(groups, builds, strict=True):
+        assert group == [reference, twin_of(reference), build, counterpart_of(build)]
+
+
 @pytest.mark.parametrize(
     ("other", "words"),
     [
@@ -244,6 +255,7 @@ def test_a_real_build_is_measured_against_one_that_was_exported_before(
     old = tmp_path / "old"
     assert optibench("export", tiny_bert, "--backend", "onnxruntime", "--out", old).returncode == 0
     result = api.compare_sides(quick(tiny_bert), against=str(old), out=tmp_path / "run", command="optibench gate x")
+    assert str(cache_root) not in (old / "optibench.json").read_text()  # names and digests: it may lie anywhere
     (both,) = api.pairs(tmp_path / "run")
     assert (both.case, both.status) == ("cpu/onnxruntime/fp32", "ok")
     assert both.values
