@@ -135,11 +135,13 @@ class Pipeline:
         reference, least = self.plan.reference, self.plan.workload.rounds
         found = {case: artifacts[comparison.untwinned(case)] for case in cases}
         groups = groups_of(cases, reference, found, host.free_bytes())
-        where = f"round {number} of {least}" if number <= least else f"round {number}, {len(cases)} processes"
+        where, about = f"round {number} of {least}", "about"
+        if number > least:
+            where, about = f"round {number}, {len(cases)} processes", "at most"
         end = time.monotonic() + budget.to_come(number, len(cases))
 
         def say(text: str) -> None:
-            self.say(f"{where}: {text}, about {duration(end - time.monotonic())} left")
+            self.say(f"{where}: {text}, {about} {duration(end - time.monotonic())} left")
 
         with tempfile.TemporaryDirectory(prefix=".answers-", dir=self.run.path) as answers:
             for group, members in enumerate(groups):

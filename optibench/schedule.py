@@ -140,7 +140,7 @@ class Budget:
         self.pace = seconds / max(1, processes)
 
     def to_come(self, number: int, processes: int) -> float:
-        """Seconds from the start of round ``number`` to the end, as far as it can be told: the least rounds, or past
-        those just this one."""
-        rounds = max(1, self.workload.rounds - number + 1)
-        return max(0.0, min(self.left, rounds * processes * self.pace))
+        """Seconds from the start of round ``number`` to the end: about what the rest of the least rounds takes; past
+        those, at most what is left, since a verdict may come with any round."""
+        rounds = self.workload.rounds - number + 1
+        return max(0.0, min(self.left, rounds * processes * self.pace) if rounds > 0 else self.left)

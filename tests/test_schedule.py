@@ -114,5 +114,6 @@ def test_the_time_left_goes_by_the_plan_first_and_then_by_what_a_round_took() ->
     assert budget.to_come(2, 5) == 4 * 20.0
     assert budget.room == pytest.approx(280 / (4 * 1.15), abs=1)
     now = 290.0
-    assert budget.to_come(6, 5) == 10.0  # never more than the budget
+    assert budget.to_come(5, 5) == 10.0  # never more than the budget
+    assert budget.to_come(6, 1) == 10.0  # past the least rounds: at most what is left of it
     assert budget.room == 2
