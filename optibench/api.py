@@ -7,89 +7,32 @@ result.best(accuracy_floor=0.99)
 
 from __future__ import annotations
 
+import os
 import shlex
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from optibench import (
-    changes,
-    comparable,
-    host,
-    inputs,
-    models,
-    plugins,
-    recommend,
-    replay_run,
-    runs,
-    side_by_side,
-    store,
-    targets,
-    trend,
-)
-from optibench.baseline import hardware_of
+from optibench import changes, host, models, replay_run, runs, side_by_side, store, targets, trend
+from optibench.begun import go_on, measure_again, more_rounds, resume
+from optibench.build import Workshop
 from optibench.cache import Cache, default_root
-from optibench.comparison import builds, comparison_from_records
-from optibench.errors import NothingMeasured, OptibenchError
-from optibench.pipeline import Enough, Pipeline
-from optibench.plan import Estimate, Plan, Request, check_names, estimate, plan_of
-from optibench.render import csv, markdown
-from optibench.results import CaseResult, Comparison
-from optibench.values import Case, Record
+from optibench.comparison import builds
+from optibench.errors import OptibenchError
+from optibench.pairs import Pair, pairs_from_records
+from optibench.plan import Estimate, Plan, Request, check_names, plan_of
+from optibench.result import Result
 
 if TYPE_CHECKING:
-    import pandas
-
     from optibench.execute.base import Launch
 
+__all__ = ["Result", "compare", "history", "load", "measure_again", "more_rounds", "replay", "resume"]
+
 Say = Callable[[str], None]
-
-
-class Result:
-    """A finished comparison, and the folder of its run."""
-
-    def __init__(self, comparison: Comparison, path: Path | None = None) -> None:
-        self.comparison = comparison
-        self.path = path
-
-    def __repr__(self) -> str:
-        best = self.comparison.recommended
-        return f"<optibench result: {self.comparison.model.id}, {best.case if best else 'nothing recommended'}>"
-
-    def to_pandas(self) -> pandas.DataFrame:
-        """One row a case and shape; the columns are those of table.csv, with units in their names."""
-        import io
-
-        import pandas
-
-        return pandas.read_csv(io.StringIO(csv.render(self.comparison)))
-
-    def best(self, accuracy_floor: float | None = None) -> CaseResult | None:
-        """The fastest case that keeps at least ``accuracy_floor`` of the reference's score (the run's own floor if
-        None), at the first shape; the reference itself if nothing faster does; None where accuracy was not measured.
-        """
-        floor = self.comparison.workload.accuracy_floor if accuracy_floor is None else accuracy_floor
-        cases = recommend.with_floor(self.comparison.cases, floor)
-        chosen = recommend.recommended_case(cases, self.comparison.reference)
-        return next((case for case in cases if case.case == chosen), None)
-
-    def save(self, directory: str | Path) -> Path:
-        """Copies the run's folder to ``directory``, records and all, so that ``load`` opens it there."""
-        import shutil
-
-        to = Path(directory)
-        if to.exists() and any(to.iterdir()):
-            raise OptibenchError(f"{to} is not empty. Give a new folder, so that nothing is overwritten.")
-        if self.path is not None and self.path.resolve() != to.resolve():
-            shutil.copytree(self.path, to, dirs_exist_ok=True)
-        else:
-            to.mkdir(parents=True, exist_ok=True)
-            store.write_whole(to / store.COMPARISON, store.json_text(self.comparison).encode())
-        return to
 
 
 def compare(
@@ -109,6 +52,7 @@ def compare(
     budget_seconds: float | None = None,
     quick: bool = False,
     accuracy_floor: float = 0.99,
+    wait_quiet_seconds: float = 0.0,
     seed: int = 0,
     out: str | Path | None = None,
     targets_dir: str | Path | None = None,
@@ -136,6 +80,7 @@ def compare(
         budget_seconds=budget_seconds,
         quick=quick,
         accuracy_floor=accuracy_floor,
+        wait_quiet_seconds=wait_quiet_seconds,
         seed=seed,
         targets_dir=str(targets_dir) if targets_dir else None,
         trust_remote_code=trust_remote_code,
@@ -167,6 +112,10 @@ def plan(request: Request, say: Say = lambda text: None) -> Plan:
         allow_pickle=request.allow_pickle,
         say=say,
     )
+    if request.against or request.against_env:
+        from optibench import against
+
+        return against.two_sided(request, model, known, host.describe(), Cache(default_root(), say), say)
     return plan_of(request, model, known, host.describe())
 
 
@@ -188,147 +137,36 @@ def run(
     }
     folder.write_plan(start)
     try:
-        return _go_on(folder, planned, start, say, launch)
+        return go_on(folder, planned, start, say, launch)
     except OptibenchError:
         folder.discard_if_empty()
         raise
 
 
-def resume(directory: Path, say: Say = lambda text: None, launch: Launch | None = None) -> Result:
-    """Goes on with a run that was interrupted, from its folder alone; nothing is measured twice."""
-    folder = store.open_run(directory)
-    planned, start = _begun(folder)
-    return _go_on(folder, planned, start, say, launch)
-
-
-def more_rounds(
-    directory: Path,
-    cases: Collection[str],
+def compare_sides(
+    request: Request,
     *,
-    seconds: float,
-    enough: Enough,
+    against: str | None = None,
+    against_env: str | None = None,
+    out: Path | None = None,
+    command: str,
     say: Say = lambda text: None,
     launch: Launch | None = None,
 ) -> Result:
-    """Adds rounds of just these cases, and the reference, to a run: until ``enough`` says so of its records, or the
-    time is used up. Errors: this is not the machine of the run, or its model or builds are no longer what they were.
+    """A new run that holds the request's builds twice, taking turns in the same rounds: as they are, and made from
+    ``against`` (a revision of the same Hub id, another model, a folder that ``export`` wrote, or a pin of a package's
+    version) or run in ``against_env`` (a constraints file, a pin, or a virtual environment's folder).
+
+    The other side's cases are in the comparison under their names (``against:cpu/openvino/int8``); ``pairs`` gives the
+    direct comparison of each build. ``resume`` goes on with such a run as with any. Raises what ``run`` raises.
     """
-    folder = store.open_run(directory)
-    planned, start = _begun(folder)
-    _check_same_ground(folder)
-    return _go_on(folder, planned, start, say, launch, more=lambda p: p.more(_named(planned, cases), seconds, enough))
+    request = msgspec.structs.replace(request, against=against, against_env=against_env)
+    return run(request, out=out, command=command, say=say, launch=launch)
 
 
-def measure_again(
-    directory: Path,
-    cases: Collection[str],
-    *,
-    seconds: float,
-    enough: Enough,
-    say: Say = lambda text: None,
-    launch: Launch | None = None,
-) -> Result:
-    """Measures these cases of a run, and the reference, afresh: the run's own plan without the others, in a new
-    folder beside it (RUN-again). Goes on and fails as ``more_rounds`` does."""
-    old = store.open_run(directory)
-    planned, start = _begun(old)
-    _check_same_ground(old)
-    wanted = (*_named(planned, cases), planned.reference)
-    planned = msgspec.structs.replace(planned, cases=tuple(one for one in planned.cases if one.case in wanted))
-    folder = store.create_beside(old.path, "again")
-    start = {**start, "created": datetime.now(UTC).isoformat(timespec="seconds"), "plan": msgspec.to_builtins(planned)}
-    folder.write_plan(start)
-
-    def rounds(pipeline: Pipeline) -> None:
-        def all_done(records: Sequence[Record]) -> bool:
-            return records[-1].round >= planned.workload.rounds and enough(records)
-
-        pipeline.more([one.case for one in planned.cases], seconds, all_done)
-
-    try:
-        return _go_on(folder, planned, start, say, launch, more=rounds)
-    except OptibenchError:
-        folder.discard_if_empty()
-        raise
-
-
-def _named(planned: Plan, names: Collection[str]) -> list[Case]:
-    return [one.case for one in planned.cases if one.case.name in names]
-
-
-def _begun(folder: store.Run) -> tuple[Plan, dict[str, Any]]:
-    """The plan of a run that was begun, and what else was kept of its start."""
-    start = folder.plan()
-    try:
-        planned = msgspec.convert(start["plan"], Plan)
-    except (KeyError, TypeError, msgspec.ValidationError) as error:
-        raise OptibenchError(
-            f"{folder.path}/{store.PLAN} was made by another version ({error}); start the run anew."
-        ) from error
-    if not Path(planned.model.path).exists():
-        raise OptibenchError(f"The model's files are no longer at {planned.model.path}; start the run anew.")
-    return planned, start
-
-
-def _check_same_ground(folder: store.Run) -> None:
-    """Error: rounds that were measured now would not be of the same machine and packages as those of the run."""
-    records, _ = folder.records()
-    here, then = host.describe(), records[-1].host
-    found = comparable.hardware_differences(
-        hardware_of(here, host.usable_cores()), hardware_of(then, records[-1].threads)
-    )
-    found += [
-        f"{name} {here.packages.get(name, 'absent')}, was {then.packages.get(name, 'absent')}"
-        for name in sorted(here.packages.keys() | then.packages.keys())
-        if here.packages.get(name) != then.packages.get(name)
-    ]
-    if found:
-        raise OptibenchError(f"The run {folder.path} was not made here as things are now: {'; '.join(found)}.")
-
-
-def _go_on(
-    folder: store.Run,
-    planned: Plan,
-    start: dict[str, Any],
-    say: Say,
-    launch: Launch | None,
-    more: Callable[[Pipeline], None] = Pipeline.measure,
-) -> Result:
-    """Measures what ``more`` says, then writes the comparison of all records anew."""
-    records, warnings = folder.records()
-    for text in warnings:
-        say(text)
-    pipeline = Pipeline(
-        plan=planned,
-        run=folder,
-        cache=Cache(default_root(), say),
-        host=host.describe(),
-        say=say,
-        launch=launch,
-        records=list(records),
-    )
-    try:
-        more(pipeline)
-    except KeyboardInterrupt:
-        rounds = len({r.round for r in pipeline.records if r.measurement})
-        say(
-            f"Interrupted. {rounds} whole rounds are kept in {folder.path}. "
-            f"Go on with: optibench compare --resume {shlex.quote(str(folder.path))}"
-        )
-        raise
-    comparison = comparison_from_records(pipeline.records, command=start["command"], created=start["created"])
-    folder.write_comparison(comparison, {"table.csv": csv.render(comparison), "report.md": markdown.render(comparison)})
-    if not any(record.measurement for record in pipeline.records):
-        raise NothingMeasured("Nothing could be measured. " + " ".join(_reasons(pipeline.records)))
-    return Result(comparison, folder.path)
-
-
-def _reasons(records: Sequence[Record]) -> list[str]:
-    """Why nothing ran: a sentence a reason, with the cases that share it."""
-    by_reason: dict[str, list[str]] = {}
-    for record in builds(records):
-        by_reason.setdefault(record.reason or "no reason is known", []).append(record.case.name)
-    return [f"{', '.join(dict.fromkeys(names))}: {reason}." for reason, names in by_reason.items()]
+def pairs(directory: Path) -> list[Pair]:
+    """Both sides of a run of two, build by build and shape by shape, from the run's folder; [] for other runs."""
+    return pairs_from_records(store.open_run(directory).records()[0])
 
 
 def history(
@@ -391,7 +229,7 @@ def replay(
     folder.write(store.CONSTRAINTS, constraints.encode())
     folder.write_plan(start)
     try:
-        result = _go_on(folder, again.plan, start, say, launch)
+        result = go_on(folder, again.plan, start, say, launch)
     except OptibenchError:
         folder.discard_if_empty()
         raise
@@ -414,15 +252,7 @@ def replay(
 def dry_run(request: Request, say: Say = lambda text: None) -> tuple[Plan, Estimate]:
     """The plan, and how long it will take: nothing is built or measured."""
     planned = plan(request, say)
-    cache = Cache(default_root())
-    rows = inputs.rows_of(planned.model, planned.workload)
-    recipes = [inputs.recipe(planned.model, planned.workload, rows.sources)]
-    for case in planned.runnable:
-        build = planned.build(case, "", rows.sources.calibration.sha256)
-        recipes.append(plugins.load("backend", case.backend).recipe(build))
-    weights = Path(planned.model.path)
-    size = sum(f.stat().st_size for f in ([weights] if weights.is_file() else weights.glob("*.safetensors")))
-    return planned, estimate(planned, cache, recipes, size)
+    return planned, Workshop(planned, Cache(default_root()), Path(os.devnull), say).estimate()
 
 
 def export(request: Request, out: Path, say: Say = lambda text: None) -> Path:

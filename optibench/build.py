@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,13 +11,13 @@ from typing import Any
 
 import msgspec
 
-from optibench import arithmetic, builder, inputs, plugins
+from optibench import arithmetic, builder, environment, inputs, plugins
 from optibench.cache import Cache, Entry
 from optibench.errors import CaseFailed, OptibenchError, Unsupported
 from optibench.execute.base import Lane, LaneDied
 from optibench.execute.process import ProcessLane
-from optibench.plan import Plan
-from optibench.values import Artifact, Case
+from optibench.plan import Estimate, Plan, estimate
+from optibench.values import Artifact, Case, Model
 
 BUILD_LIMIT_SECONDS = 3600.0
 
@@ -30,7 +31,8 @@ class Workshop:
     cache: Cache
     log: Path
     say: Callable[[str], None]
-    _builder: Lane | None = None
+    _builders: dict[str, Lane] = field(default_factory=dict)
+    """By the interpreter that they run in."""
     _rows: inputs.Rows | None = field(default=None, repr=False)
 
     def __enter__(self) -> Workshop:
@@ -39,9 +41,9 @@ class Workshop:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._builder:
-            self._builder.close()
-            self._builder = None
+        for lane in self._builders.values():
+            lane.close()
+        self._builders.clear()
 
     def sources(self) -> inputs.Sources:
         """Which data judge and which calibrate. Reads them, so that what is wrong with them is said first."""
@@ -49,15 +51,14 @@ class Workshop:
             self._rows = inputs.rows_of(self.plan.model, self.plan.workload)
         return self._rows.sources
 
-    def inputs(self) -> Entry:
-        """The cache entry of the plan's inputs, made if it is not there."""
-        recipe = inputs.recipe(self.plan.model, self.plan.workload, self.sources())
+    def inputs(self, model: Model) -> Entry:
+        """The cache entry of the inputs of one side's model, made from the same rows for all if it is not there.
+        Always in this environment: package versions that are compared do not change what is asked."""
+        recipe = inputs.recipe(model, self.plan.workload, self.sources())
         entry = self.cache.get(recipe)
         if entry is None:
             self.say("preparing inputs")
-            reply = self._ask(
-                builder.MakeInputs(cache=str(self.cache.root), model=self.plan.model, workload=self.plan.workload)
-            )
+            reply = self._ask(builder.MakeInputs(cache=str(self.cache.root), model=model, workload=self.plan.workload))
             if "error" in reply:
                 raise OptibenchError(reply["error"])
             entry = self.cache.get(recipe)
@@ -72,12 +73,12 @@ class Workshop:
         entry = self.cache.get(recipe)
         if entry is None:
             self.say("counting multiply-adds")
-            folder = self.cache.path(self.inputs().key)
+            folder = self.cache.path(self.inputs(model).key)
             request = builder.Count(cache=str(self.cache.root), model=model, inputs=str(folder), shapes=shapes)
             try:
                 reply = self._ask(request)
             except LaneDied:
-                self._builder = None
+                self._builders.pop(sys.executable, None)
                 raise
             if "error" in reply:
                 raise OptibenchError(reply["error"])
@@ -85,28 +86,50 @@ class Workshop:
         assert entry is not None, "the builder said that it counted"
         return entry.facts
 
+    def estimate(self) -> Estimate:
+        """How long the plan will take, by what is not in the cache yet. Nothing is built."""
+        calibration = self.sources().calibration.sha256
+        recipes = []
+        for case in self.plan.runnable:
+            side = self.plan.side(case)
+            recipes.append(inputs.recipe(side.model, self.plan.workload, self.sources()))
+            if side.artifact is None:
+                recipe = plugins.load("backend", case.backend).recipe(self.plan.build(case, "", calibration))
+                # What another environment has built already, only its own builder could tell.
+                recipes.append({**recipe, "packages": side.packages} if recipe and side.python else recipe)
+        weights = Path(self.plan.model.path)
+        size = sum(f.stat().st_size for f in ([weights] if weights.is_file() else weights.glob("*.safetensors")))
+        return estimate(self.plan, self.cache, recipes, size)
+
     def artifact(self, case: Case) -> Artifact:
         """The case's artifact. Raises Unsupported (skip it), CaseFailed or LaneDied (it failed), OptibenchError."""
-        build = self.plan.build(case, str(self.cache.path(self.inputs().key)), self.sources().calibration.sha256)
-        backend = plugins.load("backend", build.backend)
-        recipe = backend.recipe(build)
-        if recipe is None or self.cache.get(recipe):
-            artifact: Artifact = backend.prepare(build, self.cache)  # at hand: no builder is needed
-            return artifact
+        side = self.plan.side(case)
+        if side.artifact:
+            return side.artifact
+        folder = self.cache.path(self.inputs(side.model).key)
+        build = self.plan.build(case, str(folder), self.sources().calibration.sha256)
+        if side.python is None:
+            backend = plugins.load("backend", build.backend)
+            recipe = backend.recipe(build)
+            if recipe is None or self.cache.get(recipe):
+                artifact: Artifact = backend.prepare(build, self.cache)  # at hand: no builder is needed
+                return artifact
         try:
-            reply = self._ask(builder.Prepare(cache=str(self.cache.root), build=build))
+            reply = self._ask(builder.Prepare(cache=str(self.cache.root), build=build), side.python)
         except LaneDied as error:
-            self._builder = None  # the next build gets a fresh one
+            self._builders.pop(side.python or sys.executable)  # the next build gets a fresh one
             raise LaneDied(f"the builder died: {error}") from error
         if "error" in reply:
             kinds = {"skipped": Unsupported, "failed": CaseFailed}
             raise kinds.get(reply["kind"], OptibenchError)(reply["error"])
         return msgspec.convert(reply["artifact"], Artifact)
 
-    def _ask(self, request: builder.Request) -> dict[str, Any]:
-        if self._builder is None:
-            self._builder = ProcessLane("optibench.builder", {}, self.log)
-        reply = self._builder.ask(request, BUILD_LIMIT_SECONDS)
+    def _ask(self, request: builder.Request, python: str | None = None) -> dict[str, Any]:
+        place = python or sys.executable
+        if place not in self._builders:
+            env = environment.variables(self.cache) if python else {}
+            self._builders[place] = ProcessLane("optibench.builder", env, self.log, place)
+        reply = self._builders[place].ask(request, BUILD_LIMIT_SECONDS)
         for text in reply.get("said", ()):
             self.say(text)
         return reply

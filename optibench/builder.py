@@ -62,7 +62,10 @@ def answer(request: Request) -> dict[str, Any]:
                 cache.get_or_make("inputs", recipe, lambda folder: inputs.make(folder, model, workload, rows))
                 return {"said": said}
             case Prepare(build=build):
-                artifact = plugins.load("backend", build.backend).prepare(build, cache)
+                backend = plugins.load("backend", build.backend)
+                if reason := backend.probe(build.target):  # the parent asked this of its own environment alone
+                    raise Unsupported(reason)
+                artifact = backend.prepare(build, cache)
                 return {"artifact": msgspec.to_builtins(artifact), "said": said}
             case Count(model=model, inputs=folder, shapes=shapes):
                 from optibench import arithmetic

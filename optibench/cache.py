@@ -83,6 +83,10 @@ class Cache:
             self.say(f"{error} It is built again.")
             return None
 
+    def holds(self, recipe: dict[str, Any]) -> bool:
+        """Whether there is an entry of this recipe; its files are not checked."""
+        return self.path(digest_of(recipe)).is_dir()
+
     def get_or_make(self, kind: str, recipe: dict[str, Any], make: Callable[[Path], dict[str, Any] | None]) -> Entry:
         """The entry of this recipe; if there is none ``make(folder)`` fills one, and returns facts worth keeping."""
         if entry := self.get(recipe):

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal, cast
+from functools import lru_cache
+from typing import Any, Literal, cast
 
 from optibench import __version__, doctor, explain, plugins, roofline, stats
 from optibench.errors import OptibenchError
@@ -69,15 +70,20 @@ def sampled(records: Iterable[Record], case: Case, shape: Shape) -> Rounds:
     return {key: Sampled(series.bursts, [next(kept) for _ in series.bursts]) for key, series in found.items()}
 
 
-def round_values(candidate: Rounds, base: Rounds) -> list[float]:
-    """The value of every round that has one, in order."""
-    values = []
+def values_by_round(candidate: Rounds, base: Rounds) -> dict[tuple[int, int], float]:
+    """The value of every round (and group) that has one, in order."""
+    values = {}
     for key in sorted(candidate.keys() & base.keys()):
         mine, theirs = candidate[key], base[key]
         value, _ = stats.round_value(mine.bursts, mine.kept, theirs.bursts, theirs.kept)
         if value is not None:
-            values.append(value)
+            values[key] = value
     return values
+
+
+def round_values(candidate: Rounds, base: Rounds) -> list[float]:
+    """The value of every round that has one, in order."""
+    return list(values_by_round(candidate, base).values())
 
 
 def kept_seconds(records: Sequence[Record]) -> dict[str, list[float]]:
@@ -103,7 +109,8 @@ def judged(values: Sequence[float], least: int) -> tuple[Interval | None, Verdic
 
 
 def undecided(records: Sequence[Record]) -> list[Case]:
-    """Living cases whose verdict at some shape still wants rounds."""
+    """Living cases whose verdict at some shape still wants rounds: it is unknown, and fewer than the most rounds have
+    a value. A round that was too disturbed to have one does not count, and so is repeated."""
     records = builds(records)
     reference = reference_of(records)
     if reference is None or not records:
@@ -116,22 +123,22 @@ def undecided(records: Sequence[Record]) -> list[Case]:
             continue
         for shape in workload.shapes:
             values = round_values(sampled(records, case, shape), sampled(records, reference, shape))
-            if judged(values, workload.rounds)[1] == "unknown":
+            if judged(values, workload.rounds)[1] == "unknown" and len(values) < workload.max_rounds:
                 open_cases.append(case)
                 break
     return open_cases
 
 
-def comparison_from_records(records: Sequence[Record], *, command: str, created: str) -> Comparison:
-    """The whole comparison of one run."""
+def comparison_from_records(
+    records: Sequence[Record], *, command: str, created: str, warnings: Sequence[str] = ()
+) -> Comparison:
+    """The whole comparison of one run. ``warnings``: what happened while it was measured and records do not hold."""
     everything, records = records, builds(records)
     if not records:
         raise OptibenchError("There are no records to compare: nothing was measured yet.")
     reference = reference_of(records)
-    last = records[-1]
-    cases = list(dict.fromkeys(untwinned(r.case) for r in records))
-    results = [_case_result(records, case, shape, reference) for case in cases for shape in last.workload.shapes]
-    results = explain.with_notes(results, last.host)
+    last = next((r for r in reversed(records) if not r.case.variant), records[-1])  # of what the run is about
+    results = explain.with_notes(case_results(records), last.host)
     results, limits = roofline.with_shares(everything, results)
     noise = _noise(records, reference)
     dataset = next((r.dataset for r in records if r.dataset), None)
@@ -157,7 +164,7 @@ def comparison_from_records(records: Sequence[Record], *, command: str, created:
         ),
         host=last.host,
         noise=noise,
-        warnings=(*spoils, *_warnings(records, results, noise)),
+        warnings=(*warnings, *spoils, *_warnings(records, results, noise)),
         findings=findings,
         recommended=recommended,
         recommended_reason=why_not,
@@ -165,6 +172,14 @@ def comparison_from_records(records: Sequence[Record], *, command: str, created:
         limits=limits,
         cases=tuple(results),
     )
+
+
+def case_results(records: Sequence[Record]) -> list[CaseResult]:
+    """Every case at every shape; twins are not cases of their own."""
+    reference = reference_of(records)
+    cases = dict.fromkeys(untwinned(r.case) for r in records)
+    shapes = records[-1].workload.shapes
+    return [_case_result(records, case, shape, reference) for case in cases for shape in shapes]
 
 
 def _tier(records: Sequence[Record], rounds: int) -> Literal["official", "quick"]:
@@ -193,20 +208,24 @@ def _case_result(records: Sequence[Record], case: Case, shape: Shape, reference:
     alone = [m for m in measurements if m.alone] or measurements
     artifact = next((r.artifact for r in mine if r.artifact), None)
     judged_record = next((r for r in mine if r.scores or r.parity), None)
-    scores = _scores(records, judged_record, reference)
+    scores = paired_scores(records, case, reference)
     least = mine[-1].workload.rounds
     speedup: Interval | None = None
     verdict: Verdict = "unknown"
+    values: list[float] = []
     if case == reference:
         speedup, verdict = (Interval(low=1.0, mid=1.0, high=1.0) if measured else None), "reference"
     elif reference:
-        speedup, verdict = judged(round_values(rounds, sampled(records, reference, shape)), least)
+        values = round_values(rounds, sampled(records, reference, shape))
+        speedup, verdict = judged(values, least)
+    busy = verdict == "unknown" and len(values) < least <= len(rounds)
     p50 = stats.quantile(calls, 0.5) if len(calls) else None
     return CaseResult(
         case=case.name,
         target=case.target,
         backend=case.backend,
         precision=case.precision,
+        variant=case.variant,
         batch=shape.batch,
         length=shape.length,
         status=broken.status if broken else "ok",
@@ -221,6 +240,7 @@ def _case_result(records: Sequence[Record], case: Case, shape: Shape, reference:
         bursts=BurstCount(kept=kept, disturbed=total - kept),
         speedup=speedup,
         verdict=verdict,
+        verdict_reason="machine busy" if busy else None,
         throughput_per_second=shape.batch / (p50 / 1e9) if p50 else None,
         cold_start_seconds=_median([m.cold_start_seconds for m in alone]),
         load_seconds=_median([m.load_seconds for m in alone]),
@@ -254,11 +274,10 @@ def _median(values: Sequence[float]) -> float | None:
     return float(np.median(values)) if values else None
 
 
-def _scores(records: Sequence[Record], judged_record: Record | None, reference: Case | None) -> tuple[ScoreResult, ...]:
-    """The case's scores beside the reference's, with the paired interval of each change."""
-    import numpy as np
-
+def paired_scores(records: Sequence[Record], case: Case, reference: Case | None) -> tuple[ScoreResult, ...]:
+    """The case's scores beside another's (the reference's), with the paired interval of each change."""
     base = next((r for r in records if r.case == reference and r.scores), None)
+    judged_record = next((r for r in records if r.case == case and r.scores), None)
     if judged_record is None or base is None:
         return ()
     theirs: dict[str, Score] = {score.metric: score for score in base.scores}
@@ -266,25 +285,24 @@ def _scores(records: Sequence[Record], judged_record: Record | None, reference: 
     results = []
     for score in judged_record.scores:
         other = theirs.get(score.metric)
-        if other is None or len(other.predictions) != len(score.predictions):
+        if other is None or other.labels != score.labels:  # other rows, or classes numbered otherwise: no pairs
             continue
-        low, mid, high = stats.paired_change(
-            metrics[score.metric],
-            np.array(score.predictions),
-            np.array(other.predictions),
-            np.array(score.labels),
-            seed=judged_record.workload.seed,
-        )
+        change = _change(metrics[score.metric], score, other, judged_record.workload.seed)
         results.append(
-            ScoreResult(
-                metric=score.metric,
-                value=score.value,
-                reference=other.value,
-                count=score.count,
-                change=Interval(low=low, mid=mid, high=high),
-            )
+            ScoreResult(metric=score.metric, value=score.value, reference=other.value, count=score.count, change=change)
         )
     return tuple(results)
+
+
+@lru_cache
+def _change(metric: Callable[..., Any], score: Score, other: Score, seed: int) -> Interval:
+    """The paired interval of a change of score. Remembered: accuracy is judged once a run, and asked for after each
+    round (schedule.py) and at the end."""
+    import numpy as np
+
+    predictions, theirs, labels = (np.array(v) for v in (score.predictions, other.predictions, score.labels))
+    low, mid, high = stats.paired_change(metric, predictions, theirs, labels, seed=seed)
+    return Interval(low=low, mid=mid, high=high)
 
 
 def _noise(records: Sequence[Record], reference: Case | None) -> Noise:
@@ -356,9 +374,11 @@ def _warnings(records: Sequence[Record], results: Sequence[CaseResult], noise: N
             found.append(
                 f"{result.case}: {result.executed.fallback_nodes} nodes do not run on {result.executed.provider}."
             )
-    busy = [
-        r.case for r in results if r.status == "ok" and r.verdict == "unknown" and r.bursts.kept < r.bursts.disturbed
-    ]
+    busy = [r.case for r in results if r.status == "ok" and r.verdict_reason == "machine busy"]
     if busy:
-        found.append(f"No verdict for {', '.join(dict.fromkeys(busy))}: the machine was busy.")
+        least = records[-1].workload.rounds
+        found.append(
+            f"No verdict for {', '.join(dict.fromkeys(busy))}: the machine was busy, and fewer than {least} rounds had "
+            "enough undisturbed blocks. A round without them does not count, and is repeated while the budget lasts."
+        )
     return list(dict.fromkeys(found))

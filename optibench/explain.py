@@ -16,10 +16,10 @@ ROWS_PER_THREAD = 16
 
 def with_notes(results: Sequence[CaseResult], host: Host) -> list[CaseResult]:
     """The results, each quantized case that is slower than its sibling with the likely reasons among its notes."""
-    siblings = {(r.target, r.backend, r.batch, r.length): r for r in results if r.precision == "fp32"}
+    siblings = {(r.variant, r.target, r.backend, r.batch, r.length): r for r in results if r.precision == "fp32"}
     noted = []
     for result in results:
-        sibling = siblings.get((result.target, result.backend, result.batch, result.length))
+        sibling = siblings.get((result.variant, result.target, result.backend, result.batch, result.length))
         if sibling and result.precision.startswith("int") and _slower(result, sibling):
             why = "; ".join(reasons(result, host)) or "why is not known from what the runtime tells"
             note = f"slower than {sibling.case}: {why}"

@@ -8,14 +8,19 @@ from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
+import msgspec
+
 from optibench import __version__, inputs, plugins
 from optibench.arrays import batches_of
 from optibench.build import Workshop
-from optibench.cache import Cache
+from optibench.cache import Cache, sha256_of_file
 from optibench.errors import OptibenchError
 from optibench.plan import Plan
-from optibench.values import Artifact, Case, Model
+from optibench.strict_json import strict_json, value_from_json
+from optibench.values import Artifact, Case, Model, Value
 
+MANIFEST = "optibench.json"
+PACKAGE_SCHEMA = 1
 HERE = "here = Path(__file__).parent if '__file__' in globals() else Path('.')"
 TOKENIZER_FILES = (
     "tokenizer*.json",
@@ -27,6 +32,18 @@ TOKENIZER_FILES = (
     "preprocessor_config.json",
     "processor_config.json",
 )
+
+
+class Package(Value, frozen=True, kw_only=True):
+    """What optibench.json says of an exported folder. Names, no paths: it may lie anywhere."""
+
+    schema: int = PACKAGE_SCHEMA
+    optibench_version: str
+    case: Case
+    model: Model
+    artifact: Artifact
+    files: dict[str, str]
+    """The graph's files by name, with their sha256."""
 
 
 def write(plan: Plan, out: Path, cache: Cache, say: Callable[[str], None]) -> Path:
@@ -51,11 +68,12 @@ def write(plan: Plan, out: Path, cache: Cache, say: Callable[[str], None]) -> Pa
         with Workshop(plan, cache, folder / "build.log", say) as workshop:
             say(f"building {case.case.name}")
             artifact = workshop.artifact(case.case)
-            example = cache.path(workshop.inputs().key) / f"shape-{plan.workload.shapes[0].name}.npz"
+            example = cache.path(workshop.inputs(plan.model).key) / f"shape-{plan.workload.shapes[0].name}.npz"
             names = list(next(batches_of(example)))
         (folder / "build.log").unlink(missing_ok=True)
         file = _copy_graph(artifact, folder)
         _copy_tokenizer(plan.model, folder)
+        _write_manifest(folder, plan.model, case.case, artifact, file)
         (folder / "README.md").write_text(readme(plan.model, case.case, artifact, file.name, names), encoding="utf-8")
         folder.chmod(0o755)
         if out.exists():
@@ -68,17 +86,51 @@ def write(plan: Plan, out: Path, cache: Cache, say: Callable[[str], None]) -> Pa
     return out / file.name
 
 
+def opened(folder: Path) -> Package:
+    """An exported build, its graph's files checked; paths are absolute. Errors: it is none, damaged, or newer."""
+    where = folder / MANIFEST
+    try:
+        data = where.read_bytes()
+    except OSError as error:
+        raise OptibenchError(f"{folder} holds no exported build: {MANIFEST} cannot be read.") from error
+    found = value_from_json(data, Package, PACKAGE_SCHEMA, str(where))
+    for name, sha256 in {found.artifact.path: "", **found.files}.items():
+        if Path(name).name != name or not (folder / name).is_file() or sha256_of_file(folder / name) != sha256:
+            raise OptibenchError(
+                f"{folder} is not as it was exported: {name} is missing or another. Export the build again."
+            )
+    artifact = msgspec.structs.replace(found.artifact, path=str((folder / found.artifact.path).resolve()))
+    model = msgspec.structs.replace(found.model, path=str(folder.resolve()))
+    return msgspec.structs.replace(found, artifact=artifact, model=model)
+
+
+def _write_manifest(folder: Path, model: Model, case: Case, artifact: Artifact, file: Path) -> None:
+    """By which the folder can be measured again: what it was built as, from what, and its files' digests."""
+    manifest = Package(
+        optibench_version=__version__,
+        case=case,
+        model=msgspec.structs.replace(model, path=""),
+        artifact=msgspec.structs.replace(artifact, path=file.name),
+        files={path.name: sha256_of_file(path) for path in _belonging(artifact)},
+    )
+    (folder / MANIFEST).write_bytes(msgspec.json.format(strict_json(manifest), indent=2) + b"\n")
+
+
 def _copy_graph(artifact: Artifact, folder: Path) -> Path:
-    """The graph with what belongs to it: everything in its cache entry but the cache's own manifest."""
     path = Path(artifact.path)
     if path.is_dir():
         raise OptibenchError("This backend builds nothing: the model's own folder is what it runs. Export another one.")
-    belonging = [path] if not artifact.recipe else [p for p in path.parent.iterdir() if p.name != "entry.json"]
-    if not artifact.recipe and path.suffix == ".xml":
-        belonging.append(path.with_suffix(".bin"))
-    for file in belonging:
+    for file in _belonging(artifact):
         shutil.copy(file, folder / file.name)
     return folder / path.name
+
+
+def _belonging(artifact: Artifact) -> list[Path]:
+    """The graph with what belongs to it: everything in its cache entry but the cache's own manifest."""
+    path = Path(artifact.path)
+    if artifact.recipe:
+        return sorted(file for file in path.parent.iterdir() if file.name != "entry.json")
+    return [path, path.with_suffix(".bin")] if path.suffix == ".xml" else [path]
 
 
 def _copy_tokenizer(model: Model, folder: Path) -> None:

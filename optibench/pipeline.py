@@ -12,19 +12,18 @@ from typing import Any
 
 import msgspec
 
-from optibench import comparison, doctor, host, limits, score, targets
+from optibench import comparison, doctor, environment, host, limits, quiet, schedule, score, targets
 from optibench.build import Workshop
-from optibench.cache import Cache
+from optibench.cache import Cache, Entry
 from optibench.errors import CaseFailed, OptibenchError, Unsupported
 from optibench.execute.base import Lane, LaneDied, Launch
 from optibench.execute.process import ProcessLane
-from optibench.plan import Plan, groups_of, twin_of
+from optibench.plan import Plan, groups_of
+from optibench.progress import duration
 from optibench.store import Run
 from optibench.turns import Turner, run_round
 from optibench.values import Artifact, Case, Finding, Host, Job, Record, Score, Status
 
-ROUND_SECONDS_LEFT = 1.15
-"""A further round is begun only if the last one's time fits in the budget, give or take."""
 FLOATING = ("fp32", "tf32", "bf16", "fp16")
 
 Say = Callable[[str], None]
@@ -40,6 +39,8 @@ class Pipeline:
     cache: Cache
     host: Host
     say: Say
+    warn: Say = lambda text: None
+    """Says what belongs on the report too."""
     launch: Launch | None = None
     records: list[Record] = field(default_factory=list)
     findings: tuple[Finding, ...] = ()
@@ -61,11 +62,56 @@ class Pipeline:
             return
         with Workshop(self.plan, self.cache, self.run.logs / "builder.log", self.say) as workshop:
             self.sources = workshop.sources()
-            self.inputs = workshop.inputs()
+            self.inputs = self._inputs(workshop)
             self._count(workshop)
+            estimate = workshop.estimate()
+            self.say(estimate.sentence)
             artifacts = self._artifacts(workshop, [case for case in self.plan.runnable if case not in told])
+        self._leave_out_single_sides(artifacts)
         if artifacts:
-            self._rounds(artifacts)
+            self._rounds(artifacts, estimate.process_seconds)
+
+    def more(self, cases: Sequence[Case], seconds: float, enough: Enough) -> None:
+        """Further rounds of just these cases (on both sides, in a run of two) and the reference, one at least: until
+        ``enough`` says so of all records, as many were made as the workload allows a run, or the time is used up.
+
+        Error: what would be measured is no longer what the records are of.
+        """
+        reference = self.plan.reference
+        wanted = {*cases, *(self.plan.counterpart(case) for case in cases), reference}
+        with Workshop(self.plan, self.cache, self.run.logs / "builder.log", self.say) as workshop:
+            self.sources = workshop.sources()
+            self.inputs = self._inputs(workshop)
+            pace = workshop.estimate().process_seconds
+            artifacts = self._artifacts(workshop, [case for case in self.plan.runnable if case in wanted])
+        for record in self.records:
+            made = artifacts.get(comparison.untwinned(record.case))
+            if made and record.artifact and record.artifact.sha256 != made.sha256:
+                raise OptibenchError(
+                    f"{record.case.name} was built anew and is not the build that the run measured (sha256 "
+                    f"{made.sha256[:12]}, was {record.artifact.sha256[:12]}): measure the whole run again."
+                )
+        budget = schedule.Budget(msgspec.structs.replace(self.plan.workload, budget_seconds=seconds), pace)
+        done = max((record.round for record in self.records if record.measurement), default=0)
+        for number in range(done + 1, done + 1 + self.plan.workload.max_rounds):
+            held, _ = schedule.cases_of_round(
+                self.records, self._living(artifacts), reference, self.plan.workload, 1, schedule.ANY
+            )
+            if number > done + 1 and len(held) > budget.room:
+                self.say(f"the time for further rounds is used up after {number - 1 - done}")
+                return
+            if not held:
+                return
+            began = time.monotonic()
+            self._round(number, held, artifacts, budget)
+            budget.took(len(held), time.monotonic() - began)
+            if enough(self.records):
+                return
+
+    def _inputs(self, workshop: Workshop) -> dict[str, Entry]:
+        """The inputs of each side, by its variant."""
+        sides = {case.variant: self.plan.side(case) for case in self.plan.runnable}
+        return {variant: workshop.inputs(side.model) for variant, side in sides.items()}
 
     def _count(self, workshop: Workshop) -> None:
         """The model's multiply-adds, which every record holds; where they cannot be counted, a record says why."""
@@ -76,33 +122,14 @@ class Pipeline:
             if case not in {record.case for record in self.records}:
                 self._keep(self._record(case, 0, "skipped", str(error)))
 
-    def more(self, cases: Sequence[Case], seconds: float, enough: Enough) -> None:
-        """Further rounds of just these cases and the reference, one at least: until ``enough`` says so of all records,
-        as many were made as the workload allows a run, or the time is used up.
-
-        Error: what would be measured is no longer what the records are of.
-        """
-        with Workshop(self.plan, self.cache, self.run.logs / "builder.log", self.say) as workshop:
-            self.sources = workshop.sources()
-            self.inputs = workshop.inputs()
-            artifacts = self._artifacts(workshop, [c for c in self.plan.runnable if c in (*cases, self.plan.reference)])
-        for record in self.records:
-            made = artifacts.get(comparison.untwinned(record.case))
-            if made and record.artifact and record.artifact.sha256 != made.sha256:
-                raise OptibenchError(
-                    f"{record.case.name} was built anew and is not the build that the run measured (sha256 "
-                    f"{made.sha256[:12]}, was {record.artifact.sha256[:12]}): measure the whole run again."
-                )
-        start = time.monotonic()
-        done = max((record.round for record in self.records if record.measurement), default=0)
-        for number in range(done + 1, done + 1 + self.plan.workload.max_rounds):
-            began = time.monotonic()
-            if not self._round(number, artifacts, seconds - (began - start)) or enough(self.records):
-                return
-            now = time.monotonic()
-            if seconds - (now - start) < (now - began) * ROUND_SECONDS_LEFT:
-                self.say(f"the time for further rounds is used up after {number - done}")
-                return
+    def _living(self, artifacts: dict[Case, Artifact]) -> list[Case]:
+        """The cases that have not broken, on either side."""
+        broken = {record.case for record in self.records if record.status != "ok"}
+        return [
+            case
+            for case in artifacts
+            if case not in broken and (case == self.plan.reference or self.plan.counterpart(case) not in broken)
+        ]
 
     def _artifacts(self, workshop: Workshop, cases: Sequence[Case]) -> dict[Case, Artifact]:
         """Every case's artifact; those that cannot be built become records with the reason."""
@@ -117,42 +144,67 @@ class Pipeline:
                 self._keep(self._record(case, 0, "failed", str(error)))
         return made
 
+    def _leave_out_single_sides(self, artifacts: dict[Case, Artifact]) -> None:
+        """In a run of two sides a case that only one of them has is no comparison, and its turns go to the others."""
+        recorded = {record.case for record in self.records}
+        for case in [case for case in artifacts if case != self.plan.reference]:
+            other = self.plan.counterpart(case)
+            if other and other not in artifacts:
+                del artifacts[case]
+                if case not in recorded:  # else it was measured before its other side broke, in a run that is resumed
+                    reason = f"{other.name} could not be built, so there is nothing to compare it with"
+                    self._keep(self._record(case, 0, "skipped", reason))
+
     # Measuring
 
-    def _rounds(self, artifacts: dict[Case, Artifact]) -> None:
-        workload, start = self.plan.workload, time.monotonic()
-        done = max((record.round for record in self.records if record.measurement), default=0)
-        for number in range(done + 1, workload.max_rounds + 1):
-            left = workload.budget_seconds - (time.monotonic() - start)
+    def _rounds(self, artifacts: dict[Case, Artifact], process_seconds: float) -> None:
+        """Rounds until every comparison is decided or the budget is used up (schedule.py says what each holds)."""
+        workload, reference = self.plan.workload, self.plan.reference
+        budget = schedule.Budget(workload, process_seconds)
+        patience = quiet.Patience(self.plan.request.wait_quiet_seconds, self.say, quiet.busy_share)
+        first = 1 + max((record.round for record in self.records if record.measurement), default=0)
+        # A round that others disturbed is repeated, so there may be more than the most that count.
+        for number in range(first, 2 * workload.max_rounds + 1):
+            living = self._living(artifacts)
+            room = budget.room if number > first else schedule.ANY
+            cases, left_out = schedule.cases_of_round(self.records, living, reference, workload, number, room)
+            if left_out:
+                names = ", ".join(case.name for case in left_out)
+                self.say(f"the budget does not allow for {names} in round {number} (more: --budget)")
+            if not cases:
+                break
+            self._wait_until_quiet(patience, budget.left - budget.pace * len(cases))
             began = time.monotonic()
-            if not self._round(number, artifacts, left / max(1, workload.rounds - number + 1)):
-                return
-            took = time.monotonic() - began
-            still = comparison.undecided(self.records)
-            if number >= workload.rounds and not still:
-                return
-            left = workload.budget_seconds - (time.monotonic() - start)
-            if left < took * ROUND_SECONDS_LEFT:
-                if still or number < workload.rounds:
-                    names = ", ".join(case.name for case in still) or "all"
-                    self.say(f"the budget is used up after {number} rounds; undecided: {names} (more: --budget)")
-                return
+            self._round(number, cases, artifacts, budget)
+            budget.took(len(cases), time.monotonic() - began)
+        if patience.waited_seconds:
+            self.warn(f"Waited {duration(patience.waited_seconds)} in all for other work here to end (--wait-quiet).")
 
-    def _round(self, number: int, artifacts: dict[Case, Artifact], seconds: float) -> bool:
-        """One round of all living cases; whether there was anything to measure."""
-        broken = {record.case for record in self.records if record.status != "ok"}
-        reference = self.plan.reference
-        cases = [case for case in artifacts if case not in broken]
-        if reference in cases:
-            cases.append(twin_of(reference))
-        if not cases:
-            return False
+    def _wait_until_quiet(self, patience: quiet.Patience, most_seconds: float) -> None:
+        if (share := patience.wait(most_seconds)) is not None:
+            self.warn(
+                f"Others still used {share:.0%} of the cores after {duration(patience.waited_seconds)} of waiting; "
+                "it was measured all the same."
+            )
+
+    def _round(
+        self, number: int, cases: Sequence[Case], artifacts: dict[Case, Artifact], budget: schedule.Budget
+    ) -> None:
+        """One round of these cases, twin and all."""
+        reference, least = self.plan.reference, self.plan.workload.rounds
         found = {case: artifacts[comparison.untwinned(case)] for case in cases}
         groups = groups_of(cases, reference, found, host.free_bytes())
-        folder = self.cache.path(self.inputs.key)
+        where, about = f"round {number} of {least}", "about"
+        if number > least:
+            where, about = f"round {number}, {len(cases)} processes", "at most"
+        end = time.monotonic() + budget.to_come(number, len(cases))
+
+        def say(text: str) -> None:
+            self.say(f"{where}: {text}, {about} {duration(end - time.monotonic())} left")
+
         with tempfile.TemporaryDirectory(prefix=".answers-", dir=self.run.path) as answers:
             for group, members in enumerate(groups):
-                jobs = [self._job(case, number, found[case], folder) for case in members]
+                jobs = [self._job(case, number, found[case]) for case in members]
                 gaugings = self._gaugings(jobs)
                 before = doctor.counters()
                 turners = run_round(
@@ -161,11 +213,10 @@ class Pipeline:
                     self.plan.workload,
                     seed=self.plan.workload.seed * 10_007 + number * 101 + group,
                     judge_in=Path(answers) if self._wants_judging(members) else None,
-                    evaluation=folder / "evaluation.npz",
                     together=1 if number == 1 else min(4, self.threads),
-                    seconds=seconds / len(groups),
+                    seconds=budget.left / max(1, least - number + 1) / len(groups),
                     gaugings=gaugings,
-                    say=lambda text: self.say(f"round {number} of {max(number, self.plan.workload.rounds)}: {text}"),
+                    say=say,
                 )
                 # What disturbed these very turns; the workers have ended, so that their own load is known.
                 self.findings = doctor.findings(before)
@@ -174,12 +225,11 @@ class Pipeline:
                     self._keep(self._record_of(turner, number, group))
                 for gauging in gaugings:
                     self._keep_limits(gauging, number)
-        return True
 
     def _gaugings(self, jobs: Sequence[Job]) -> list[limits.Gauging]:
         """What measures the limits of the targets that have none yet: in a run's first round, as a rule."""
         told = {record.case.target for record in self.records if record.case.is_limit}
-        new = [job for job in jobs if job.case.target not in told]
+        new = [job for job in jobs if job.case.target not in told and not job.case.variant]
         return limits.gaugings(new, self._launcher(), self.plan.workload) if self.arithmetic else []
 
     def _keep_limits(self, gauging: limits.Gauging, number: int) -> None:
@@ -193,14 +243,14 @@ class Pipeline:
         judged = {record.case for record in self.records if record.answers_sha256}
         return any(case not in judged and not case.copy for case in members)
 
-    def _job(self, case: Case, number: int, artifact: Artifact, folder: Path) -> Job:
+    def _job(self, case: Case, number: int, artifact: Artifact) -> Job:
         return Job(
             case=case,
-            model=self.plan.model,
+            model=self.plan.side(case).model,
             target=self.plan.target(case.target),
             round=number,
             artifact=artifact,
-            inputs=str(folder),
+            inputs=str(self.cache.path(self.inputs[case.variant].key)),
             shapes=self.plan.workload.shapes,
             threads=self.threads,
             seed=self.plan.workload.seed,
@@ -212,8 +262,11 @@ class Pipeline:
         return self.launch
 
     def _launch_process(self, job: Job) -> Lane:
-        log = self.run.logs / (job.case.name.replace("/", "-").replace("#", "-twin") + ".log")
-        return ProcessLane("optibench.worker", targets.environment(job.target, job.threads), log)
+        name = job.case.name.replace("/", "-").replace(":", "-").replace("#", "-twin")
+        env, log = targets.environment(job.target, job.threads), self.run.logs / f"{name}.log"
+        if python := self.plan.side(job.case).python:
+            return ProcessLane("optibench.worker", {**env, **environment.variables(self.cache)}, log, python)
+        return ProcessLane("optibench.worker", env, log)
 
     # Records
 
@@ -226,11 +279,12 @@ class Pipeline:
         if executed and (other := mislabelled(case.precision, executed.precision)):
             status, reason, measurement = "failed", other, None
         elif turner.judged:
-            answers = score.answers_from_file(turner.judged, self.inputs.facts["order"])
+            facts = self.inputs[case.variant].facts
+            answers = score.answers_from_file(turner.judged, facts["order"])
             if case == self.plan.reference and self._reference_answers is None:
                 self._reference_answers = answers.copy()
             task = self.plan.model.ref.task
-            scores = score.scores_of(task, answers, self.inputs.facts["labels"])
+            scores = score.scores_of(task, answers, facts["labels"])
             if self._reference_answers is not None:
                 parity = score.parity_of(task, answers, self._reference_answers)
         record = self._record(case, number, status, reason)
@@ -246,20 +300,22 @@ class Pipeline:
 
     def _record(self, case: Case, number: int, status: Status, reason: str | None) -> Record:
         sources = getattr(self, "sources", None)
+        side = self.plan.side(case)
         return Record(
             case=case,
-            model=self.plan.model.ref,
+            model=side.model.ref,
             workload=self.plan.workload,
             round=number,
             threads=self.threads,
             status=status,
             reason=reason,
-            host=self.host,
+            host=msgspec.structs.replace(self.host, packages=side.packages) if side.python else self.host,
             dataset=sources.evaluation if sources else None,
             calibration=sources.calibration if sources else None,
             findings=self.findings,
-            multiply_adds=self.arithmetic.get("multiply_adds", {}),
-            multiplied_weights=self.arithmetic.get("weights"),
+            # Counted on what the run is about: the other side may be another model.
+            multiply_adds={} if case.variant else self.arithmetic.get("multiply_adds", {}),
+            multiplied_weights=None if case.variant else self.arithmetic.get("weights"),
             created=datetime.now(UTC).isoformat(timespec="seconds"),
         )
 

@@ -11,6 +11,8 @@ from optibench.cache import Cache
 from optibench.errors import OptibenchError, unknown_name
 from optibench.values import PRECISIONS, Artifact, Build, Case, Host, Model, Shape, Target, Value, Workload
 
+AGAINST = "against"
+"""The variant of cases that a run is held against."""
 QUICK = {"rounds": 3, "blocks": 12, "burst_seconds": 0.03, "limit": 200, "budget_seconds": 90.0, "tier": "quick"}
 
 
@@ -32,10 +34,25 @@ class Request(Value, frozen=True, kw_only=True):
     budget_seconds: float | None = None
     quick: bool = False
     accuracy_floor: float = 0.99
+    wait_quiet_seconds: float = 0.0
     seed: int = 0
     targets_dir: str | None = None
     trust_remote_code: bool = False
     allow_pickle: bool = False
+    against: str | None = None
+    """A second side, measured in the same rounds: a revision, a model, an exported artifact, or older versions."""
+    against_env: str | None = None
+    """The same, as package versions alone: a file of pins, pins, or a virtual environment's folder."""
+
+
+class Side(Value, frozen=True, kw_only=True):
+    """What the cases of one variant are made from and run in. ``python`` is another environment's interpreter (None:
+    this one), with its ``packages``; ``artifact`` a finished build, that is taken as it is."""
+
+    model: Model
+    python: str | None = None
+    packages: dict[str, str] = {}
+    artifact: Artifact | None = None
 
 
 class PlannedCase(Value, frozen=True, kw_only=True):
@@ -54,6 +71,17 @@ class Plan(Value, frozen=True, kw_only=True):
     targets: tuple[Target, ...]
     cases: tuple[PlannedCase, ...]
     reference: Case | None
+    against: Side | None = None
+    """What the cases of the variant ``against`` are made from, in a run of two sides."""
+
+    def side(self, case: Case) -> Side:
+        """What the case is made from and runs in."""
+        return self.against if case.variant and self.against else Side(model=self.model)
+
+    def counterpart(self, case: Case) -> Case | None:
+        """The same build on the other side, if the plan holds it."""
+        other = counterpart_of(case)
+        return other if any(planned.case == other for planned in self.cases) else None
 
     def target(self, name: str) -> Target:
         """The plan's target of that name."""
@@ -62,7 +90,7 @@ class Plan(Value, frozen=True, kw_only=True):
     def build(self, case: Case, inputs: str, calibration_sha256: str) -> Build:
         """What the case's backend needs to know to build it."""
         return Build(
-            model=self.model,
+            model=self.side(case).model,
             target=self.target(case.target),
             backend=case.backend,
             precision=case.precision,
@@ -126,6 +154,24 @@ def plan_of(request: Request, model: Model, known: dict[str, Target], host: Host
         cases=tuple(cases),
         reference=reference,
     )
+
+
+def with_against(plan: Plan, side: Side, only: Case | None = None) -> Plan:
+    """The plan of a run of two sides: every case, or ``only`` one, once more made from ``side``. A case that cannot
+    run here is planned (and told) once."""
+    limit = side.model.max_length
+    longest = max(shape.length for shape in plan.workload.shapes)
+    if limit and longest > limit:
+        raise OptibenchError(
+            f"{side.model.ref.id} at {side.model.ref.revision} has {limit} positions, so --length {longest} is too "
+            f"long for it. Give at most {limit}."
+        )
+    both: list[PlannedCase] = []
+    for planned in plan.cases:
+        both.append(planned)
+        if planned.skip is None and only in (None, planned.case):
+            both.append(PlannedCase(case=counterpart_of(planned.case)))
+    return msgspec.structs.replace(plan, cases=tuple(both), against=side)
 
 
 def _cases_of(target: Target, request: Request) -> list[Case]:
@@ -208,14 +254,19 @@ def groups_of(
     base = [case for case in cases if reference and case in (reference, twin_of(reference))]
     rest = [case for case in cases if case not in base]
     room = int(free * 0.8) - sum(map(need, base))
+    # Both sides of a build take turns with each other, so they are never split.
+    together: dict[Case, list[Case]] = {}
+    for case in rest:
+        together.setdefault(msgspec.structs.replace(case, variant=""), []).append(case)
     groups: list[list[Case]] = []
     used = 0
-    for case in rest:
-        if not groups or used + need(case) > room:
+    for members in together.values():
+        needed = sum(map(need, members))
+        if not groups or used + needed > room:
             groups.append(list(base))
             used = 0
-        groups[-1].append(case)
-        used += need(case)
+        groups[-1] += members
+        used += needed
     return groups or [base]
 
 
@@ -224,24 +275,45 @@ def twin_of(case: Case) -> Case:
     return msgspec.structs.replace(case, copy=1)
 
 
+def counterpart_of(case: Case) -> Case:
+    """The same build on the other side of a run of two sides."""
+    return msgspec.structs.replace(case, variant="" if case.variant else AGAINST)
+
+
 class Estimate(Value, frozen=True, kw_only=True):
     """How long a run will take, roughly: seconds of building what is not cached, and of measuring."""
 
     to_build: int
     build_seconds: float
-    round_seconds: float
+    process_seconds: float
+    """One process in one round."""
+    processes: int
     rounds: int
+
+    @property
+    def round_seconds(self) -> float:
+        return self.process_seconds * self.processes
 
     @property
     def seconds(self) -> float:
         return self.build_seconds + self.round_seconds * self.rounds
+
+    @property
+    def sentence(self) -> str:
+        """For a person: a range, since it is a guess."""
+        low, high = self.seconds * 0.7, self.seconds * 1.6
+        return (
+            f"About {low / 60:.1f} to {high / 60:.1f} minutes: {self.to_build} artifacts to build "
+            f"({self.build_seconds:.0f} s), {self.rounds} rounds of {self.round_seconds:.0f} s, "
+            "more where a comparison is undecided."
+        )
 
 
 def estimate(plan: Plan, cache: Cache, recipes: Sequence[dict[str, object] | None], weights_bytes: int) -> Estimate:
     """From the sizes: a 90 MB encoder took 8 s to export, 15 s to quantize and 15 ms a call on two cores (see
     reports/bench). A guess, shown as one; the run itself keeps its budget by what it sees."""
     wanted = {msgspec.json.encode(r, order="deterministic"): r for r in recipes if r is not None}
-    missing = [r for r in wanted.values() if cache.get(dict(r)) is None]
+    missing = [r for r in wanted.values() if not cache.holds(dict(r))]
     scale = max(0.3, weights_bytes / 90e6)
     build = sum(4 * scale + 2 + (3 * scale if r.get("kind") == "quantize" else 0) for r in missing)
     build += 6 if missing else 0
@@ -251,6 +323,7 @@ def estimate(plan: Plan, cache: Cache, recipes: Sequence[dict[str, object] | Non
     return Estimate(
         to_build=len(missing),
         build_seconds=build,
-        round_seconds=cases * (1.2 + plan.workload.blocks * turn),
+        process_seconds=1.2 + plan.workload.blocks * turn,
+        processes=cases,
         rounds=plan.workload.rounds,
     )

@@ -8,7 +8,14 @@ import time
 from typing import TextIO
 
 PLAIN_INTERVAL_SECONDS = 15.0
-"""Into a file or a CI log, blocks of a round are told this often; stages always."""
+"""Into a file or a CI log, blocks of a round and waiting are told this often; stages always."""
+
+
+def duration(seconds: float) -> str:
+    """A time as a person says it: 40 s, 3 min, 1.5 h. Whole steps, since more would promise too much."""
+    if seconds < 90:
+        return f"{max(5, round(seconds / 5) * 5)} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 class Progress:
@@ -27,12 +34,13 @@ class Progress:
             return
         now = time.monotonic()
         line = f"[{now - self.start:4.0f} s] " + "".join(c if c.isprintable() else " " for c in text)
+        often = " block " in text or text.startswith("waiting")
         if self.live:
             width = shutil.get_terminal_size().columns - 1
-            passing = " block " in text or text.startswith(("round ", "building ", "preparing "))
+            passing = often or text.startswith(("round ", "building ", "preparing "))
             self.stream.write("\r\x1b[K" + (line[:width] if passing else line + "\n"))
             self.shown = passing
-        elif " block " not in text or now - self.last > PLAIN_INTERVAL_SECONDS:
+        elif not often or now - self.last > PLAIN_INTERVAL_SECONDS:
             self.stream.write(line + "\n")
             self.last = now
         self.stream.flush()

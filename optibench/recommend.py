@@ -26,47 +26,47 @@ def with_floor(cases: Sequence[CaseResult], floor: float) -> list[CaseResult]:
     return [msgspec.structs.replace(case, within_floor=within_floor(case.scores, floor)) for case in cases]
 
 
-def _by_case(results: Sequence[CaseResult]) -> dict[str, list[CaseResult]]:
-    """The measured cases, each with its results at every shape."""
+def by_case(results: Sequence[CaseResult]) -> dict[str, list[CaseResult]]:
+    """The measured cases of what the run is about, each with its results at every shape."""
     found: dict[str, list[CaseResult]] = defaultdict(list)
     for result in results:
-        if result.status == "ok" and result.latency_seconds and result.latency_seconds.p50:
+        if result.status == "ok" and not result.variant and result.latency_seconds and result.latency_seconds.p50:
             found[result.case].append(result)
     return found
 
 
-def _speed(results: Sequence[CaseResult]) -> float:
+def speed(results: Sequence[CaseResult]) -> float:
     """Speed-up of one case: the geometric mean over its shapes."""
     speedups = [r.speedup.mid for r in results if r.speedup]
     return math.exp(sum(map(math.log, speedups)) / len(speedups)) if speedups else 0.0
 
 
-def _faster(results: Sequence[CaseResult]) -> bool:
+def faster(results: Sequence[CaseResult]) -> bool:
     """Whether a case is faster than the reference at some shape, and slower at none."""
     return all(r.verdict in ("faster", "same") for r in results) and any(r.verdict == "faster" for r in results)
 
 
 def recommended_case(results: Sequence[CaseResult], reference: str | None) -> str | None:
     """The fastest case that keeps the accuracy; the reference if none is faster; None if nothing can be said."""
-    found = _by_case(results)
+    found = by_case(results)
     if reference not in found or all(r.within_floor is None for rs in found.values() for r in rs):
         return None
-    sound = [c for c, rs in found.items() if c != reference and _faster(rs) and all(r.within_floor for r in rs)]
-    return max(sound, key=lambda case: _speed(found[case]), default=reference)
+    sound = [c for c, rs in found.items() if c != reference and faster(rs) and all(r.within_floor for r in rs)]
+    return max(sound, key=lambda case: speed(found[case]), default=reference)
 
 
 def recommend(results: Sequence[CaseResult], reference: str | None) -> tuple[Recommended | None, str | None]:
     """The recommended case in a sentence, or why there is none."""
-    found = _by_case(results)
+    found = by_case(results)
     if not found:
         return None, "Nothing was measured."
     if reference is None or reference not in found:
         return None, "The reference was not measured, so there is nothing to compare with."
     best = recommended_case(results, reference)
     if best is None:
-        faster = [case for case, rs in found.items() if case != reference and _faster(rs)]
-        fastest = max(faster, key=lambda case: _speed(found[case]), default=None)
-        hint = f" By latency alone {fastest} is the fastest ({_speed(found[fastest]):.2f}×)." if fastest else ""
+        quick = [case for case, rs in found.items() if case != reference and faster(rs)]
+        fastest = max(quick, key=lambda case: speed(found[case]), default=None)
+        hint = f" By latency alone {fastest} is the fastest ({speed(found[fastest]):.2f}×)." if fastest else ""
         scored = any(r.scores for rs in found.values() for r in rs)
         why = (
             "The reference itself scores 0 on these data, so they cannot tell what a build loses: give others"
@@ -87,7 +87,7 @@ def _sentence(found: Sequence[CaseResult], reference: CaseResult) -> str:
     if best.scores and best.scores[0].reference:
         score = best.scores[0]
         kept = f", and keeps {score.value / score.reference:.1%} of its {score.metric}"
-    mean = f"; {_speed(found):.2f}× over all shapes" if len(found) > 1 else ""
+    mean = f"; {speed(found):.2f}× over all shapes" if len(found) > 1 else ""
     return (
         f"{_title(best)} answers in {latency}, {best.speedup.mid:.2f}× as fast as {_title(reference)} "
         f"({best.speedup.low:.2f} to {best.speedup.high:.2f}{mean}){kept}, on this machine."

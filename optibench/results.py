@@ -76,6 +76,8 @@ class CaseResult(Value, frozen=True, kw_only=True):
     target: str
     backend: str
     precision: str
+    variant: str = ""
+    """What side of a run of two it is of; "" is what the run is about."""
     batch: int
     length: int
     status: Status
@@ -86,6 +88,8 @@ class CaseResult(Value, frozen=True, kw_only=True):
     bursts: BurstCount = BurstCount(kept=0, disturbed=0)
     speedup: Interval | None = None
     verdict: Verdict = "unknown"
+    verdict_reason: str | None = None
+    """Why it is unknown, where that is more than too few rounds: "machine busy"."""
     throughput_per_second: float | None = None
     cold_start_seconds: float | None = None
     load_seconds: float | None = None

@@ -93,7 +93,6 @@ def run_round(
     *,
     seed: int,
     judge_in: Path | None = None,
-    evaluation: Path | None = None,
     together: int = 1,
     seconds: float | None = None,
     gaugings: Sequence[Gauging] = (),
@@ -104,7 +103,7 @@ def run_round(
     ``together``: how many are launched at a time (1: load times are comparable). ``seconds``: how long the blocks
     may take; with less than the full number fits in, there are fewer blocks, never under LEAST_BLOCKS.
     ``gaugings`` measure the machine's limits after some of the blocks; their time does not count as the blocks'.
-    ``judge_in``: folder for the answers to ``evaluation``, asked of each case (twins excepted) after the blocks.
+    ``judge_in``: folder for the answers to each job's evaluation inputs, asked (twins excepted) after the blocks.
     """
     turners = [Turner(job=job, alone=together == 1) for job in jobs]
     try:
@@ -115,8 +114,8 @@ def run_round(
                     turner.series[shape] = msgspec.convert(reply["series"], Series)
                     turner.bursts[shape] = []
         run_blocks(turners, workload, random.Random(seed), seconds, say, gaugings)  # noqa: S311 (an order, no secret)
-        if judge_in and evaluation:
-            _judge_all(turners, evaluation, judge_in, say)
+        if judge_in:
+            _judge_all(turners, judge_in, say)
     finally:
         for lane in [turner.lane for turner in turners] + [gauging.lane for gauging in gaugings]:
             if lane:
@@ -198,9 +197,10 @@ def _size(shape: Shape) -> int:
     return shape.batch * max(shape.length, 1)
 
 
-def _judge_all(turners: Sequence[Turner], evaluation: Path, folder: Path, say: Say) -> None:
+def _judge_all(turners: Sequence[Turner], folder: Path, say: Say) -> None:
     for turner in turners:
         if turner.alive and turner.job.case.copy == 0:
             say(f"accuracy of {turner.job.case.name}")
             out = folder / turner.job.case.name.replace("/", "-")
+            evaluation = Path(turner.job.inputs) / "evaluation.npz"
             turner.judged = turner.ask(worker.Judge(evaluation=str(evaluation), out=str(out)), 3600.0)

@@ -122,8 +122,11 @@ def reviews(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def write_fake_target(folder: Path, **behaviour: dict[str, Any]) -> Path:
-    """Writes the target ``pretend`` for the fake backend into ``folder``, and gives that."""
+def write_fake_target(
+    folder: Path, against: dict[str, dict[str, Any]] | None = None, **behaviour: dict[str, Any]
+) -> Path:
+    """Writes the target ``pretend`` for the fake backend into ``folder``, and gives that. ``against`` is what the other
+    side of a run of two does otherwise, by precision."""
     usual: dict[str, dict[str, Any]] = {
         "fp32": {"latency_seconds": 0.010},
         "int8": {"latency_seconds": 0.004, "error": 0.01},
@@ -138,7 +141,8 @@ def write_fake_target(folder: Path, **behaviour: dict[str, Any]) -> Path:
         "[backends]",
         f"fake = {json.dumps(list(usual))}",
     ]
-    for precision, settings in usual.items():
+    others = {f"against:{precision}": settings for precision, settings in (against or {}).items()}
+    for precision, settings in {**usual, **others}.items():
         lines += [f'[options.fake."{precision}"]', *(f"{k} = {json.dumps(v)}" for k, v in settings.items())]
     (folder / "pretend.toml").write_text("\n".join(lines) + "\n")
     return folder

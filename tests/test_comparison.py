@@ -41,6 +41,7 @@ def records(
     times: dict[Case, float], *, rounds: int = 5, scores: dict[Case, float] | None = None, **more: Any
 ) -> list[Record]:
     rng = np.random.default_rng(more.get("seed", 0))
+    noise = more.get("noise", 0.003)
     workload = more.get("workload", Workload(shapes=(SHAPE,)))
     found = []
     for number in range(1, rounds + 1):
@@ -52,7 +53,7 @@ def records(
                     warmup_calls=8,
                     settled=True,
                     peak_bytes=100_000_000,
-                    bursts=bursts(ms * shape.batch, 0.003, rng, more.get("disturbed", {}).get(case, 0)),
+                    bursts=bursts(ms * shape.batch, noise, rng, more.get("disturbed", {}).get(case, 0)),
                 )
                 for shape in workload.shapes
             )

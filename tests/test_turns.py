@@ -125,7 +125,7 @@ def test_every_worker_is_closed_whatever_happens(folder: Path) -> None:
 
 def test_answers_are_asked_of_each_case_but_not_of_the_twin(folder: Path) -> None:
     jobs = [job(folder, "fp32"), job(folder, "fp32", copy=1), job(folder, "int8", error=0.1)]
-    fp32, twin, int8 = run(jobs, judge_in=folder, evaluation=folder / "evaluation.npz")
+    fp32, twin, int8 = run(jobs, judge_in=folder)
     assert twin.judged is None
     assert fp32.judged is not None
     assert int8.judged is not None

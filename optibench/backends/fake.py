@@ -3,7 +3,7 @@
 What a case does is written in its target's ``[options.fake]``, by precision: ``latency_seconds``, ``noise`` (of a
 round and of a call), ``neighbour`` (share of bursts that something else disturbs), ``error`` (of the answers),
 ``fail`` (crash, hang, memory, load, nan), ``executed``, and ``peak`` (operations a second of its matrix product; under
-"memory" bytes).
+"memory" bytes). Under ``against:PRECISION`` stands what the other side of a run of two does otherwise.
 """
 
 from __future__ import annotations
@@ -77,7 +77,9 @@ class FakeSession:
         self.job = job
         self.clocks = FakeClocks()
         # Each process differs from the next of the same build (addresses, page colours): a factor drawn once.
-        self.rng = np.random.default_rng([job.seed, job.round, job.case.copy, _seed_of(job.case.precision)])
+        self.rng = np.random.default_rng(
+            [job.seed, job.round, job.case.copy, _seed_of(job.case.variant + job.case.precision)]
+        )
         self.factor = float(np.exp(self.rng.normal(0, behaviour.get("round_noise", 0.005))))
         self.calls = 0
 
@@ -162,7 +164,8 @@ def _fail(how: str) -> None:
 @contextmanager
 def session(artifact: Artifact, job: Job) -> Iterator[FakeSession]:
     """Opens nothing."""
-    behaviour = job.target.options["fake"].get(job.case.precision, {})
+    case, known = job.case, job.target.options["fake"]
+    behaviour = {**known.get(case.precision, {}), **known.get(f"{case.variant}:{case.precision}", {})}
     if behaviour.get("fail") == "load":
         raise CaseFailed("the fake runtime cannot open this file")
     yield FakeSession(behaviour, job)

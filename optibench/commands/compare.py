@@ -24,6 +24,9 @@ from optibench.progress import Progress
 @click.option("--length", type=Numbers(), help="Tokens a row. [default: 128, or the model's positions if fewer]")
 @click.option("--rounds", type=int, help="Rounds at least, 1 to 20. [default: 5]")
 @click.option("--budget", type=Duration(), help="Time for measuring, such as 90s or 10m. [default: 5m]")
+@click.option(
+    "--wait-quiet", type=Duration(), metavar="5m", help="Wait so long for others to leave the cores, within the budget."
+)
 @click.option("--quick", is_flag=True, help="Fewer rounds and data, for a first look; marked so, not for ranking.")
 @click.option("--accuracy-floor", type=float, default=0.99, show_default=True, help="Share of the score to keep.")
 @click.option("--out", type=click.Path(path_type=Path), help="The run's folder. [default: ./optibench-runs/TIME-MODEL]")
@@ -49,7 +52,7 @@ def compare(
         if resume is not None:
             if model is not None:
                 raise click.UsageError("--resume goes on with the run as it was begun: leave MODEL out.")
-            result = api.resume(resume, progress.say)
+            result = api.resume(resume, progress.say, wait_quiet_seconds=asked["wait_quiet"])
         elif model is None:
             raise click.UsageError(
                 "Which MODEL? An alias, a Hub id, a folder or a file; optibench compare -h tells more."
@@ -106,9 +109,4 @@ def show_plan(planned: Any, estimated: Any, as_json: bool) -> None:
     for p in planned.cases:
         note = "reference, twice for the A/A check" if p.case == planned.reference else p.skip and f"skipped: {p.skip}"
         click.echo(f"  {p.case.name:32}{note or ''}".rstrip())
-    low, high = estimated.seconds * 0.7, estimated.seconds * 1.6
-    click.echo(
-        f"About {low / 60:.1f} to {high / 60:.1f} minutes: {estimated.to_build} artifacts to build "
-        f"({estimated.build_seconds:.0f} s), {estimated.rounds} rounds of {estimated.round_seconds:.0f} s, "
-        "more where a comparison is undecided."
-    )
+    click.echo(estimated.sentence)

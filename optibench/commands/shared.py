@@ -16,7 +16,7 @@ def request_from_options(model: str, asked: dict[str, Any]) -> Any:
     """The options as a Request; those that were not given are left to its defaults."""
     from optibench.plan import Request
 
-    names = {"batch": "batches", "length": "lengths", "budget": "budget_seconds"}
+    names = {"batch": "batches", "length": "lengths", "budget": "budget_seconds", "wait_quiet": "wait_quiet_seconds"}
     given = {names.get(name, name): value for name, value in asked.items() if value is not None}
     if "targets_dir" in given:
         given["targets_dir"] = str(given["targets_dir"])

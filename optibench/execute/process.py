@@ -19,12 +19,13 @@ from optibench.execute.base import LaneDied
 
 
 class ProcessLane:
-    """``python -m MODULE`` with a pair of pipes of its own; what it prints goes to ``log``.
+    """``python -m MODULE`` with a pair of pipes of its own; what it prints goes to ``log``. ``python`` is this
+    interpreter, or that of another environment.
 
     It is the leader of its own process group: Ctrl-C in the terminal reaches the parent alone, which ends it.
     """
 
-    def __init__(self, module: str, env: Mapping[str, str], log: Path) -> None:
+    def __init__(self, module: str, env: Mapping[str, str], log: Path, python: str = sys.executable) -> None:
         self.log = log
         request_read, self.request = os.pipe()
         self.reply, reply_write = os.pipe()
@@ -32,7 +33,7 @@ class ProcessLane:
         # used either, since PYTHONPATH may be how optibench itself is found.
         with log.open("ab") as file:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", module, str(request_read), str(reply_write)],
+                [python, "-m", module, str(request_read), str(reply_write)],
                 stdin=subprocess.DEVNULL,
                 stdout=file,
                 stderr=file,
@@ -57,9 +58,12 @@ class ProcessLane:
             selector.register(self.reply, selectors.EVENT_READ)
             while b"\n" not in self.buffer:
                 left = deadline - time.monotonic()
-                if left <= 0 or not selector.select(left):
+                if left <= 0:
                     self.close()
                     raise LaneDied(f"it did not answer within {timeout_seconds:.0f} s, and was stopped{self._tail()}")
+                # A pipe that another thread closes (on Ctrl-C) wakes nobody: so look up now and then.
+                if not selector.select(min(left, 1.0)) and self.reply >= 0:
+                    continue
                 try:
                     data = os.read(self.reply, 1 << 20)
                 except OSError:  # closed by another thread, on Ctrl-C

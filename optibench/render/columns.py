@@ -72,7 +72,9 @@ def mark(case: CaseResult) -> str:
     """The verdict in a word, or what matters more: that the case failed, or lost too much accuracy."""
     if case.status != "ok":
         return case.status
-    return "below floor" if case.within_floor is False else case.verdict
+    if case.within_floor is False:
+        return "below floor"
+    return f"{case.verdict}: {case.verdict_reason}" if case.verdict_reason else case.verdict
 
 
 def latency_of(case: CaseResult) -> Latency:

@@ -89,7 +89,8 @@ def _print_tables(console: Console, comparison: Comparison, width: int | None) -
         console.print(Text("─" * (sum(widths) + 2 * (len(widths) - 1)), end=""))
         for row, case in enumerate(cases):
             bold = "bold" if case.case == best else ""
-            styles = [f"{bold} {STYLES.get(mark(case), '') if column.title == 'verdict' else ''}" for column in part]
+            style = STYLES.get(mark(case).partition(":")[0], "")
+            styles = [f"{bold} {style if column.title == 'verdict' else ''}" for column in part]
             console.print(_row(part, widths, [column.cells[row] for column in part], styles))
         console.print()
 
