@@ -14,12 +14,14 @@ from typing import Any
 
 import pytest
 
-from optibench import api, store
+from optibench import against, api, models, store, targets
+from optibench.cache import Cache
 from optibench.errors import OptibenchError
 from optibench.execute import inline
 from optibench.pairs import Pair
 from optibench.plan import Request, counterpart_of, groups_of, twin_of
-from optibench.values import Artifact, Case, Record
+from optibench.values import Artifact, Case, Model, Record
+from tests import factories
 from tests.conftest import Optibench
 
 FakeTarget = Callable[..., Path]
@@ -166,6 +168,37 @@ def test_where_memory_is_short_both_sides_of_a_build_still_live_together() -> No
     assert len(groups) == 3
     for group, build in zip(groups, builds, strict=True):
         assert group == [reference, twin_of(reference), build, counterpart_of(build)]
+
+
+@pytest.mark.parametrize(
+    ("other", "name"),
+    [
+        ("v1.0", "user/encoder@v1.0"),
+        ("refs/pr/1", "user/encoder@refs/pr/1"),
+        ("someone/else", "someone/else"),
+        ("user/encoder@feature/x", "user/encoder@feature/x"),
+        ("minilm", "minilm"),
+    ],
+)
+def test_a_revision_is_one_of_the_same_hub_id_and_a_model_is_a_model(
+    tiny_bert: Path, fake_target: FakeTarget, monkeypatch: pytest.MonkeyPatch, other: str, name: str
+) -> None:
+    ref = factories.model(id="user/encoder", source="hub", task="feature-extraction")
+    mine = Model(ref=ref, path=str(tiny_bert))
+    asked: list[str] = []
+
+    def resolve(place: str, **more: Any) -> Model:
+        asked.append(place)
+        return mine
+
+    monkeypatch.setattr(models, "resolve", resolve)
+    request = Request(model="user/encoder", targets=("pretend",), lengths=(16,), against=other)
+    known = targets.load(fake_target(**USUAL))
+    plan = against.two_sided(request, mine, known, factories.host(), Cache(tiny_bert), print)
+    assert asked == [name]
+    assert [case.name for case in plan.runnable if case.variant] == [
+        "against:pretend/fake/fp32", "against:pretend/fake/int8",
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(
