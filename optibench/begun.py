@@ -16,7 +16,7 @@ from optibench.cache import Cache, default_root
 from optibench.comparison import builds, comparison_from_records
 from optibench.errors import NothingMeasured, OptibenchError
 from optibench.pipeline import Enough, Pipeline
-from optibench.plan import Plan
+from optibench.plan import Plan, counterpart_of
 from optibench.render import csv, markdown
 from optibench.result import Result
 from optibench.values import Case, Record
@@ -95,7 +95,8 @@ def measure_again(
 
 
 def _named(planned: Plan, names: Collection[str]) -> list[Case]:
-    return [one.case for one in planned.cases if one.case.name in names]
+    """The cases of these names, on both sides in a run of two."""
+    return [one.case for one in planned.cases if {one.case.name, counterpart_of(one.case).name} & set(names)]
 
 
 def _begun(folder: store.Run) -> tuple[Plan, dict[str, Any]]:
@@ -117,10 +118,9 @@ def _begun(folder: store.Run) -> tuple[Plan, dict[str, Any]]:
 def _check_same_ground(folder: store.Run) -> None:
     """Error: rounds that were measured now would not be of the same machine and packages as those of the run."""
     records, _ = folder.records()
-    here, then = host.describe(), records[-1].host
-    found = comparable.hardware_differences(
-        hardware_of(here, host.usable_cores()), hardware_of(then, records[-1].threads)
-    )
+    last = next(record for record in reversed(records) if not record.case.variant)
+    here, then = host.describe(), last.host
+    found = comparable.hardware_differences(hardware_of(here, host.usable_cores()), hardware_of(then, last.threads))
     found += [
         f"{name} {here.packages.get(name, 'absent')}, was {then.packages.get(name, 'absent')}"
         for name in sorted(here.packages.keys() | then.packages.keys())

@@ -9,10 +9,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from optibench import __version__, api, judge, store
 from optibench.baseline import Baseline, baseline_from_records, of_path
 from optibench.comparable import told, unfair
 from optibench.errors import OptibenchError
+from optibench.pairs import pairs_from_records
+from optibench.plan import AGAINST, Request
 from optibench.values import Record
 from optibench.verdicts import GateCase, GateResult, Limits, OnUnknown
 
@@ -39,8 +43,8 @@ def gate(
     launch: Launch | None = None,
 ) -> GateResult:
     """Holds the run in folder ``run`` (or a run in short: a baseline's file, or pytest-benchmark's JSON from the pytest
-    plugin) against ``baseline``, a file or another run's folder; the arguments are the
-    command's options, percentages as shares (0.05 is 5%). ``budget_seconds`` is for the further rounds of what is
+    plugin) against ``baseline``, a file or another run's folder; the arguments are the command's options, percentages
+    as shares (0.05 is 5%). ``budget_seconds`` is for the further rounds of what is
     undecided, and once more for the confirmation of what regressed.
 
     Raises OptibenchError where the two cannot be compared. A regression is no error: see ``exit_code``.
@@ -52,42 +56,23 @@ def gate(
         max_size_growth=max_size_growth,
     ).checked()
     base, path = of_path(Path(baseline)), Path(run)
-    folder = None if path.is_file() else store.open_run(path)
-    records, notes = folder.records() if folder else ([], [])
-    run_now = baseline_from_records(records) if folder else of_path(path)
+    notes = [] if path.is_file() else store.open_run(path).records()[1]
 
-    def judged(one: Baseline, only: Sequence[str] | None = None) -> tuple[GateCase, ...]:
+    def verdicts(one: Baseline, only: Sequence[str] | None = None) -> tuple[GateCase, ...]:
         return judge.judge(
             one, base, limits, pattern=cases, only=only, allow_different_hardware=allow_different_hardware
         )
 
-    def decided(names: Sequence[str]) -> Callable[[Sequence[Record]], bool]:
-        return lambda records: not judge.undecided(judged(baseline_from_records(records), names), base)
+    def judged(records: Sequence[Record], only: Sequence[str] | None = None) -> tuple[GateCase, ...]:
+        return verdicts(baseline_from_records(records), only)
 
-    found = judged(run_now)
-    if on_unknown == "rerun" and (names := judge.undecided(found, base)):
-        say(f"undecided, so measured further: {', '.join(names)}")
-        try:
-            api.more_rounds(_folder(path), names, seconds=budget_seconds, enough=decided(names), say=say, launch=launch)
-        except OptibenchError as error:
-            notes.append(f"No further rounds could be measured here. {error}")
-        run_now = of_path(path)
-        found = judged(run_now)
-    if confirm and (names := [case.case for case in found if case.verdict == "regressed"]):
-        say(f"regressed, so measured afresh to confirm it: {', '.join(dict.fromkeys(names))}")
-        second: tuple[GateCase, ...] = ()
-        try:
-            again = api.measure_again(
-                _folder(path), names, seconds=budget_seconds, enough=decided(names), say=say, launch=launch
-            )
-            assert again.path is not None, "a run has a folder"
-            second = judged(of_path(again.path), names)
-            notes.append(f"The second measurement is in {again.path}.")
-        except OptibenchError as error:
-            notes.append(f"The regression could not be confirmed here (--no-confirm does without). {error}")
-        found = judge.confirmed(found, second)
+    found, more = _measured_further(
+        path, verdicts(of_path(path)), base, judged, on_unknown=on_unknown, seconds=budget_seconds, confirm=confirm,
+        say=say, launch=launch,
+    )  # fmt: skip
+    run_now = of_path(path)
     if allow_different_hardware:
-        notes += [f"Measured on different ground, as was allowed: {text}." for text in unfair(run_now, base)]
+        more += [f"Measured on different ground, as was allowed: {text}." for text in unfair(run_now, base)]
     return concluded(
         found,
         run_now,
@@ -95,8 +80,105 @@ def gate(
         limits=limits,
         on_unknown=on_unknown,
         names=(str(run), str(baseline)),
-        notes=[*told(run_now, base), *notes],
+        notes=[*told(run_now, base), *notes, *more],
     )
+
+
+def gate_sides(
+    request: Request,
+    *,
+    against: str | None = None,
+    against_env: str | None = None,
+    limits: Limits | None = None,
+    cases: str = "*",
+    on_unknown: OnUnknown = "rerun",
+    budget_seconds: float = 300.0,
+    confirm: bool = True,
+    run_dir: Path | None = None,
+    command: str = "optibench.gating.gate_sides(...)",
+    say: Say = lambda text: None,
+    launch: Launch | None = None,
+) -> GateResult:
+    """Measures the request's builds beside what they are ``against`` (a revision, another model, an exported folder, a
+    pin of a package's version) or the same in ``against_env`` (other package versions), both taking turns in the same
+    rounds, and judges each build by its direct ratios: the strongest form of a gate.
+
+    ``run_dir`` is the new run's folder. Raises OptibenchError as ``optibench.compare`` does.
+    """
+    limits = (limits or Limits()).checked()
+    result = api.compare_sides(
+        request, against=against, against_env=against_env, out=run_dir, command=command, say=say, launch=launch
+    )
+    assert result.path is not None, "a run has a folder"
+
+    def other_side(records: Sequence[Record]) -> Baseline:
+        # When it was made says nothing here: with this side.
+        return msgspec.structs.replace(baseline_from_records(records, AGAINST), created="")
+
+    def judged(records: Sequence[Record], only: Sequence[str] | None = None) -> tuple[GateCase, ...]:
+        paired = {(pair.case, pair.shape): pair.values for pair in pairs_from_records(records)}
+        mine, theirs = baseline_from_records(records), other_side(records)
+        return judge.judge(mine, theirs, limits, pattern=cases, only=only, paired=paired)
+
+    records = store.open_run(result.path).records()[0]
+    base = other_side(records)
+    found, notes = _measured_further(
+        result.path, judged(records), None, judged, on_unknown=on_unknown, seconds=budget_seconds, confirm=confirm, say=say,
+        launch=launch,
+    )  # fmt: skip
+    run_now = of_path(result.path)
+    return concluded(
+        found,
+        run_now,
+        base,
+        limits=limits,
+        on_unknown=on_unknown,
+        names=(request.model, against or against_env or ""),
+        notes=[*told(run_now, base), *notes, f"Both sides took turns in the run in {result.path}."],
+    )
+
+
+def _measured_further(
+    path: Path,
+    found: tuple[GateCase, ...],
+    base: Baseline | None,
+    judged: Callable[..., tuple[GateCase, ...]],
+    *,
+    on_unknown: OnUnknown,
+    seconds: float,
+    confirm: bool,
+    say: Say,
+    launch: Launch | None,
+) -> tuple[tuple[GateCase, ...], list[str]]:
+    """The verdicts ``found`` on the run in ``path``, after more rounds of what was undecided and a second measurement
+    of what regressed, and what is to be told of that. ``judged`` gives the verdicts on a run's records; ``base`` is
+    the baseline, unless both sides are in the run."""
+    notes: list[str] = []
+
+    def decided(names: Sequence[str]) -> Callable[[Sequence[Record]], bool]:
+        return lambda records: not judge.undecided(judged(records, names), base)
+
+    if on_unknown == "rerun" and (names := judge.undecided(found, base)):
+        say(f"undecided, so measured further: {', '.join(names)}")
+        try:
+            folder = _folder(path)
+            api.more_rounds(folder, names, seconds=seconds, enough=decided(names), say=say, launch=launch)
+            found = judged(store.open_run(folder).records()[0])
+        except OptibenchError as error:
+            notes.append(f"No further rounds could be measured here. {error}")
+    if confirm and (names := [case.case for case in found if case.verdict == "regressed"]):
+        say(f"regressed, so measured afresh to confirm it: {', '.join(dict.fromkeys(names))}")
+        second: tuple[GateCase, ...] = ()
+        try:
+            folder = _folder(path)
+            again = api.measure_again(folder, names, seconds=seconds, enough=decided(names), say=say, launch=launch)
+            assert again.path is not None, "a run has a folder"
+            second = judged(store.open_run(again.path).records()[0], names)
+            notes.append(f"The second measurement is in {again.path}.")
+        except OptibenchError as error:
+            notes.append(f"The regression could not be confirmed here (--no-confirm does without). {error}")
+        found = judge.confirmed(found, second)
+    return found, notes
 
 
 def _folder(path: Path) -> Path:

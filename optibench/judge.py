@@ -37,8 +37,10 @@ def judge(
     Latency is judged by ``paired`` where both sides took turns in one run, else by the ratios to the reference of
     either's own run. Errors: the two are not about the same thing; the machine or the yardstick differs; no case.
     """
-    check_subject(run, baseline)
-    differences = unfair(run, baseline)
+    # Both sides of one run are of one machine, and that they differ is what the user wants to have judged.
+    differences = unfair(run, baseline) if paired is None else []
+    if paired is None:
+        check_subject(run, baseline)
     if differences and not allow_different_hardware:
         raise OptibenchError(
             f"No verdict: the run and the baseline were measured on different ground: {'; '.join(differences)}. "
@@ -56,14 +58,16 @@ def judge(
     )
 
 
-def undecided(cases: Sequence[GateCase], baseline: Baseline) -> list[str]:
-    """Names of the cases that more rounds of the run could decide: not those whose baseline has too few itself."""
-    found = []
-    for case in cases:
-        latency, base = case.aspect("latency"), baseline.case(case.case)
-        rounds = [figures.log_ratios for figures in (base.shapes if base else ()) if figures.shape.name == case.shape]
-        if case.verdict == "unknown" and latency and latency.verdict == "unknown" and len(rounds[0]) > 1:
-            found.append(case.case)
+def undecided(cases: Sequence[GateCase], baseline: Baseline | None) -> list[str]:
+    """Names of the cases that more rounds of the run could decide: not those whose baseline (None: both sides are in
+    the run) has too few itself."""
+
+    def enough(case: GateCase) -> bool:
+        base = baseline.case(case.case) if baseline else None
+        shapes = base.shapes if base else ()
+        return baseline is None or any(f.shape.name == case.shape and len(f.log_ratios) > 1 for f in shapes)
+
+    found = (c.case for c in cases if c.verdict == "unknown" and (a := c.aspect("latency")) and a.verdict == "unknown" and enough(c))
     return list(dict.fromkeys(found))
 
 

@@ -156,7 +156,8 @@ def test_an_interrupted_run_of_two_sides_goes_on_where_it_was(
     again = api.resume(result.path, launch=inline.launch)
     done = [(record.case.name, record.round) for record in records(again)]
     assert len(done) == len(set(done))
-    assert {name for name, number in done if number == 2} == {name for name, number in done if number == 1}
+    both = [{name for name, number in done if number == wanted and "/limits/" not in name} for wanted in (1, 2)]
+    assert both[0] == both[1]
 
 
 def test_where_memory_is_short_both_sides_of_a_build_still_live_together() -> None:
@@ -291,7 +292,7 @@ def test_a_real_build_is_measured_against_one_that_was_exported_before(
     assert str(cache_root) not in (old / "optibench.json").read_text()  # names and digests: it may lie anywhere
     (both,) = api.pairs(tmp_path / "run")
     assert (both.case, both.status) == ("cpu/onnxruntime/fp32", "ok")
-    assert both.values
+    assert both.speedup is None or both.speedup.mid > 0  # None: on a machine too busy for a round to count
     names = {case.case: case for case in result.comparison.cases}
     assert set(names) == {"cpu/pytorch/fp32", "cpu/onnxruntime/fp32", "against:cpu/onnxruntime/fp32"}
     theirs = names["against:cpu/onnxruntime/fp32"]
@@ -325,5 +326,6 @@ def test_an_older_onnxruntime_is_measured_beside_this_one(
     versions = {r.case.variant: r.host.packages["onnxruntime"] for r in records(result)}
     assert versions["against"] == "1.31.0"
     assert versions[""] != "1.31.0"
-    assert pair(result, "cpu/onnxruntime/fp32").values
+    assert pair(result, "cpu/onnxruntime/fp32").status == "ok"
+    assert {r.case.variant for r in records(result) if r.measurement} == {"", "against"}
     assert subprocess.run([sys.executable, "-c", "import onnxruntime"]).returncode == 0

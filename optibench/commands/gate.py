@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from optibench.options import Commands, Duration, Percent
+from optibench.commands.shared import command_line, request_from_options
+from optibench.options import Commands, Duration, Percent, data_options, model_options, workload_options
 from optibench.progress import Progress
 
 if TYPE_CHECKING:
@@ -20,9 +21,17 @@ FORMATS = ("text", "markdown", "junit", "json", "github")
 
 
 @click.command()
-@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("run", metavar="RUN|MODEL")
+@click.option("--baseline", type=click.Path(path_type=Path), help="A baseline's file, or a run's folder.")
 @click.option(
-    "--baseline", required=True, type=click.Path(path_type=Path), help="A baseline's file, or a run's folder."
+    "--against",
+    metavar="REVISION|MODEL|DIR|PIN",
+    help="Measure MODEL beside this in one run: another revision, a model, an exported folder, or onnxruntime==1.30.0.",
+)
+@click.option(
+    "--against-env",
+    metavar="FILE|DIR|PIN",
+    help="Measure MODEL beside itself with other package versions: a constraints file, a virtual environment, a pin.",
 )
 @click.option("--max-slowdown", type=Percent(), default="5%", show_default=True, help="How much slower it may be.")
 @click.option(
@@ -48,7 +57,7 @@ FORMATS = ("text", "markdown", "junit", "json", "github")
     type=Duration(),
     default="5m",
     show_default=True,
-    help="Time for those further rounds, and once more for the confirmation.",
+    help="Time for those further rounds, once more for the confirmation, and for measuring MODEL.",
 )
 @click.option("--no-confirm", is_flag=True, help="Report a regression without a second, fresh measurement.")
 @click.option(
@@ -59,31 +68,84 @@ FORMATS = ("text", "markdown", "junit", "json", "github")
 @click.option(
     "--out", type=click.Path(path_type=Path), help="Write that format to a file, and text to standard output."
 )
-def gate(run: Path, form: str, as_json: bool, out: Path | None, no_confirm: bool, **asked: Any) -> None:
-    """Hold the run in folder RUN against a baseline: has a case become slower, larger or less accurate?
-
-    Speeds are compared as ratios to the reference of the same run, so a slower machine alone is no regression. Each
-    case passes, is improved, regressed, unknown or not measured; docs/gate.md says what each means.
+@click.option("--run-dir", type=click.Path(path_type=Path), help="With --against: the new run's folder.")
+@workload_options
+@data_options
+@model_options
+def gate(
+    run: str,
+    baseline: Path | None,
+    against: str | None,
+    against_env: str | None,
+    form: str,
+    as_json: bool,
+    out: Path | None,
+    run_dir: Path | None,
+    **asked: Any,
+) -> None:
+    """Has it become slower, larger or less accurate? Hold a run against a baseline, or a model against another state.
 
     \b
     optibench baseline save RUN                       once: makes reports/baselines/MODEL.json, to be committed
     optibench gate RUN --baseline reports/baselines/minilm.json
     optibench gate RUN --baseline OLD_RUN --max-slowdown 10% --format junit --out gate.xml
+    optibench gate user/model --against v1.0          both revisions in one run, taking turns: the strongest form
+    optibench gate minilm --against exported-folder
+    optibench gate minilm --against-env constraints-old.txt --backends onnxruntime
 
+    With --baseline speeds are compared as ratios to the reference of the same run, so a slower machine alone is no
+    regression. Each case passes, is improved, regressed, unknown or not measured; docs/gate.md says what each means.
     Under GitHub Actions annotations go to standard error and a table to the job's summary by themselves.
 
     Exit codes: 0 passed, 1 a regression (confirmed, unless --no-confirm), 2 no telling, nothing measured, a case of
     the baseline was not measured, or wrong use.
     """
     from optibench import gating
+    from optibench.verdicts import Limits
 
+    if sum(given is not None for given in (baseline, against, against_env)) != 1:
+        raise click.UsageError("Against what? Give one of --baseline, --against and --against-env.")
+    limits = {name: asked.pop(name) for name in Limits.__struct_fields__}
+    judging = {name: asked.pop(name) for name in ("cases", "on_unknown", "budget_seconds")}
+    judging["confirm"] = not asked.pop("no_confirm")
+    allowed = asked.pop("allow_different_hardware")
     progress = Progress()
     try:
-        result = gating.gate(run, confirm=not no_confirm, say=progress.say, **asked)
+        if baseline is not None:
+            _refuse_measuring_options()
+            result = gating.gate(
+                run, baseline, **limits, **judging, allow_different_hardware=allowed, say=progress.say
+            )
+        else:
+            request = request_from_options(run, {**asked, "budget": judging["budget_seconds"]})
+            result = gating.gate_sides(
+                request,
+                against=against,
+                against_env=against_env,
+                limits=Limits(**limits),
+                **judging,
+                run_dir=run_dir,
+                command=command_line(),
+                say=progress.say,
+            )
     finally:
         progress.done()
     show_gate(result, "json" if as_json else form, out)
     raise click.exceptions.Exit(result.exit_code)
+
+
+def _refuse_measuring_options() -> None:
+    """Error: options that say how a model is measured, where a run that was measured is judged."""
+    context = click.get_current_context()
+    mine = {"run", "baseline", "form", "as_json", "out", "budget_seconds", "cases", "on_unknown", "no_confirm"}
+    mine |= {name for name in context.params if name.startswith(("max_", "allow_different"))}
+    for option in context.command.params:
+        source = context.get_parameter_source(option.name or "")
+        if option.name not in mine and source is click.core.ParameterSource.COMMANDLINE:
+            raise click.UsageError(
+                f"{option.opts[0]} says how a MODEL is measured with --against; the run for --baseline is measured "
+                "already: give it to optibench compare."
+            )
 
 
 def show_gate(result: GateResult, form: str, out: Path | None) -> None:

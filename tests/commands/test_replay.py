@@ -14,7 +14,7 @@ import pytest
 
 from optibench import replay_run, side_by_side
 from optibench.errors import OptibenchError
-from optibench.strict_json import strict_json
+from optibench.strict_json import sealed_json, strict_json
 from optibench.values import Record, Score
 from tests.conftest import Optibench, write_fake_target
 from tests.factories import comparison, host, interval, record
@@ -75,7 +75,7 @@ def files(folder: Path) -> dict[str, bytes]:
 
 def edit_records(run: Path, edit: Callable[[Record], Record]) -> None:
     lines = (run / "records.jsonl").read_bytes().splitlines()
-    edited = [strict_json(edit(msgspec.json.decode(line, type=Record))) for line in lines]
+    edited = [sealed_json(edit(msgspec.json.decode(line, type=Record))) for line in lines]
     (run / "records.jsonl").write_bytes(b"\n".join(edited) + b"\n")
 
 
