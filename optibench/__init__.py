@@ -11,15 +11,16 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from optibench.api import Result, compare, load
+    from optibench.errors import NothingMeasured, OptibenchError
 
 __version__ = "0.1.0"
-__all__ = ["Result", "compare", "load"]
+__all__ = ["NothingMeasured", "OptibenchError", "Result", "compare", "load"]
 
 
 def __getattr__(name: str) -> Any:
     """The public names, imported when they are used: the command line and the workers start without them."""
     if name in __all__:
-        from optibench import api
+        from optibench import api  # which raises the errors too
 
         return getattr(api, name)
     raise AttributeError(f"module 'optibench' has no attribute {name!r}")

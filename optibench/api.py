@@ -66,27 +66,33 @@ class Result:
         """Copies the run's folder to ``directory``, records and all, so that ``load`` opens it there."""
         import shutil
 
-        to = Path(directory)
-        if to.exists() and any(to.iterdir()):
-            raise OptibenchError(f"{to} is not empty. Give a new folder, so that nothing is overwritten.")
-        if self.path is not None and self.path.resolve() != to.resolve():
-            shutil.copytree(self.path, to, dirs_exist_ok=True)
-        else:
+        to = Path(directory).expanduser()
+        try:
+            if to.exists() and any(to.iterdir()):
+                raise OptibenchError(f"{to} is not empty. Give a new folder, so that nothing is overwritten.")
             to.mkdir(parents=True, exist_ok=True)
+            if self.path is not None:  # the run's own files: it may lie in a folder with others
+                for name in store.FILES:
+                    if (self.path / name).is_file():
+                        shutil.copy2(self.path / name, to / name)
+                if (self.path / "logs").is_dir():
+                    shutil.copytree(self.path / "logs", to / "logs")
             store.write_whole(to / store.COMPARISON, store.json_text(self.comparison).encode())
+        except OSError as error:
+            raise OptibenchError(f"{to} cannot be written: {error.strerror or error}. Give another folder.") from error
         return to
 
 
 def compare(
-    model: str,
-    targets: Sequence[str] = ("cpu",),
+    model: str | Path,
+    targets: str | Sequence[str] = ("cpu",),
     *,
-    backends: Sequence[str] = (),
-    precisions: Sequence[str] = (),
+    backends: str | Sequence[str] = (),
+    precisions: str | Sequence[str] = (),
     task: str | None = None,
-    dataset: str | None = None,
+    dataset: str | Path | None = None,
     columns: Mapping[str, str] | None = None,
-    calibration: str | None = None,
+    calibration: str | Path | None = None,
     limit: int | None = None,
     batches: Sequence[int] = (1,),
     lengths: Sequence[int] = (),
@@ -105,33 +111,46 @@ def compare(
 
     Raises OptibenchError (wrong use, bad input) or NothingMeasured (every case was skipped or failed).
     """
-    request = Request(
-        model=model,
-        targets=tuple(targets),
-        backends=tuple(backends),
-        precisions=tuple(precisions),
-        task=task,
-        dataset=dataset,
-        columns=dict(columns or {}),
-        calibration=calibration,
-        limit=limit,
-        batches=tuple(batches),
-        lengths=tuple(lengths),
-        rounds=rounds,
-        budget_seconds=budget_seconds,
-        quick=quick,
-        accuracy_floor=accuracy_floor,
-        seed=seed,
-        targets_dir=str(targets_dir) if targets_dir else None,
-        trust_remote_code=trust_remote_code,
-        allow_pickle=allow_pickle,
-    )
-    return run(request, out=Path(out) if out else None, command=f"optibench.compare({model!r}, ...)", say=say)
+    given = {
+        "model": model,
+        "targets": targets,
+        "backends": backends,
+        "precisions": precisions,
+        "task": task,
+        "dataset": dataset,
+        "columns": columns or {},
+        "calibration": calibration,
+        "limit": limit,
+        "batches": batches,
+        "lengths": lengths,
+        "rounds": rounds,
+        "budget_seconds": budget_seconds,
+        "quick": quick,
+        "accuracy_floor": accuracy_floor,
+        "seed": seed,
+        "targets_dir": targets_dir,
+        "trust_remote_code": trust_remote_code,
+        "allow_pickle": allow_pickle,
+    }
+    command = f"optibench.compare({str(model)!r}, ...)"
+    return run(request_from_arguments(given), out=Path(out) if out else None, command=command, say=say)
+
+
+def request_from_arguments(given: Mapping[str, Any]) -> Request:
+    """What Python code gives as a Request: paths as text, a lone name as a list of one. Error: a wrong type, named."""
+    plain = {name: str(value) if isinstance(value, Path) else value for name, value in given.items()}
+    for name in ("targets", "backends", "precisions"):
+        if isinstance(plain[name], str):
+            plain[name] = [plain[name]]
+    try:
+        return msgspec.convert(plain, Request)
+    except msgspec.ValidationError as error:
+        raise OptibenchError(f"optibench.compare cannot take this argument: {error}.") from error
 
 
 def load(directory: str | Path) -> Result:
     """A finished run, from its folder."""
-    path = Path(directory)
+    path = Path(directory).expanduser()
     return Result(store.load(path), path if path.is_dir() else path.parent)
 
 
@@ -145,6 +164,8 @@ def plan(request: Request, say: Say = lambda text: None) -> Plan:
         request = msgspec.structs.replace(request, dataset=alias.dataset, columns=request.columns or alias.columns)
         if alias.calibration and not request.calibration and models.local_path(alias.calibration):
             request = msgspec.structs.replace(request, calibration=alias.calibration)
+    if request.columns and not request.dataset:
+        raise OptibenchError("--columns names the columns of a data set: give that too, with --dataset.")
     model = models.resolve(
         request.model,
         task=request.task,

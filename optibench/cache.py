@@ -22,6 +22,7 @@ from optibench.errors import OptibenchError
 from optibench.values import Value, digest_of
 
 MANIFEST = "entry.json"
+MAKING = ".making-"
 
 
 class Entry(Value, frozen=True, kw_only=True):
@@ -89,16 +90,19 @@ class Cache:
             return entry
         key = digest_of(recipe)
         try:
-            with self._lock(key):
+            self.path(key).parent.mkdir(parents=True, exist_ok=True)
+            lock = self._lock(key)
+        except OSError as error:
+            raise self._unwritable(error) from error
+        try:
+            with lock:
                 try:
                     return self.verify(key)  # another run made it while this one waited
                 except (FileNotFoundError, Damaged):
                     shutil.rmtree(self.path(key), ignore_errors=True)
                 return self._make(key, kind, recipe, make)
-        except (PermissionError, NotADirectoryError, FileExistsError) as error:
-            raise self._unwritable(error) from error
         except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+            if error.errno not in (errno.EACCES, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS):
                 raise
             raise self._unwritable(error) from error
 
@@ -111,8 +115,7 @@ class Cache:
     def _make(
         self, key: str, kind: str, recipe: dict[str, Any], make: Callable[[Path], dict[str, Any] | None]
     ) -> Entry:
-        self.path(key).parent.mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(prefix=".making-", dir=self.path(key).parent))
+        folder = Path(tempfile.mkdtemp(prefix=f"{MAKING}{key}-", dir=self.path(key).parent))
         try:
             facts = make(folder) or {}
             names = sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
@@ -168,9 +171,18 @@ class Cache:
             shutil.rmtree(self.path(key), ignore_errors=True)
 
     def leftovers(self) -> list[Path]:
-        """Half-made folders of runs that were killed; safe to remove when no run is building."""
-        folder = self.root / "entries"
-        return sorted(folder.glob(".making-*")) if folder.is_dir() else []
+        """Half-made folders of runs that were killed; not those that a living run is making, which holds their lock."""
+        import filelock
+
+        found = []
+        for folder in sorted((self.root / "entries").glob(f"{MAKING}*")):
+            key = folder.name.removeprefix(MAKING).partition("-")[0]
+            try:
+                with filelock.FileLock(self.root / "locks" / f"{key}.lock", timeout=0):
+                    found.append(folder)
+            except filelock.Timeout:
+                continue
+        return found
 
     def _lock(self, key: str) -> Any:
         import filelock

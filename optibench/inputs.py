@@ -156,6 +156,8 @@ def _timing(tokenizer: Any, texts: Sequence[str], shape: Shape) -> dict[str, num
     import numpy as np
 
     words = " ".join(texts).split()
+    if not words:
+        raise OptibenchError("The calibration texts hold no words, so there is nothing to time. Give others.")
     while len(words) < 4 * shape.length:
         words = words * 2
     rows = []
@@ -163,6 +165,11 @@ def _timing(tokenizer: Any, texts: Sequence[str], shape: Shape) -> dict[str, num
         start = (row * shape.length) % len(words)
         text = " ".join((words[start:] + words[:start])[: 4 * shape.length])
         rows.append(tokenizer(text, truncation=True, max_length=shape.length))
+        if (found := len(rows[-1]["input_ids"])) != shape.length:
+            raise OptibenchError(
+                f"The model's tokenizer makes a row of {found} tokens where --length {shape.length} was asked for. "
+                "Give another length."
+            )
     return {name: np.asarray([row[name] for row in rows], np.int64) for name in rows[0]}
 
 

@@ -66,6 +66,8 @@ def resolve(
     say: Say = lambda text: None,
 ) -> Model:
     """The model of that name. Raises OptibenchError for whatever is wrong with the name or the files."""
+    if not name.strip():
+        raise OptibenchError("The model's name is empty. Give an alias, a Hub id, a folder or a file.")
     alias = aliases().get(name)
     task = task or (alias.task if alias else None)
     place = alias.id if alias else name
@@ -177,15 +179,12 @@ def _model(ref: ModelRef, path: Path, config: dict[str, Any], **flags: bool) -> 
 
 
 def max_length_of(config: dict[str, Any], tokenizer: dict[str, Any]) -> int | None:
-    """The largest number of tokens a row; None where nothing says so.
-
-    RoBERTa and its kin number positions from padding_idx + 1, and count those in (514 for 512): the odd two go off.
-    """
+    """The largest number of tokens a row; None where nothing says so."""
     found = []
     for key in ("max_position_embeddings", "n_positions", "max_seq_len"):
         value = config.get(key)
         if isinstance(value, int) and value > 0:
-            found.append(value - 2 if value > 2 and (value - 2) & (value - 3) == 0 and value % 8 == 2 else value)
+            found.append(max(1, value - first_position(config)))
     value = tokenizer.get("model_max_length")
     if isinstance(value, int | float) and 0 < value < 1e6:
         found.append(int(value))
@@ -204,10 +203,12 @@ def inferred_task(config: dict[str, Any], folder: Path, pipeline_tag: str | None
 
 def task_of(config: dict[str, Any], folder: Path, asked: str | None, pipeline_tag: str | None) -> str:
     """The task, asked for or inferred. Error: it cannot be told, or is not one that this version knows."""
+    known = [name for name in plugins.names("task") if name != "graph"]  # which is for finished graphs
+    if asked == "graph":
+        raise unknown_name("task for a checkpoint", asked, known)
     if asked:
         return plugins.check("task", asked)
     found = inferred_task(config, folder, pipeline_tag)
-    known = [name for name in plugins.names("task") if name != "graph"]
     if found in known:
         return str(found)
     what = f"This is a model for {found}, which this version does not run" if found else "Its task cannot be told"
@@ -248,9 +249,26 @@ def _check_code(config: dict[str, Any], shown: str, trusted: bool) -> None:
     )
 
 
+def first_position(config: dict[str, Any]) -> int:
+    """The position of a row's first token. RoBERTa and its kin number from padding_idx + 1, and count what lies before
+    in their table (514 for 512). Their code tells: it is read, not imported."""
+    folder = _code_of(str(config.get("model_type", "")))
+    for file in folder.glob("modeling_*.py") if folder else ():
+        if "create_position_ids_from_input_ids" in file.read_text(encoding="utf-8", errors="replace"):
+            padding = config.get("pad_token_id", 1)
+            return padding + 1 if isinstance(padding, int) else 2
+    return 0
+
+
 def known_type(kind: str) -> bool:
     """Whether transformers has models of this type, told from its folders: importing it would take seconds."""
+    return _code_of(kind) is not None
+
+
+def _code_of(kind: str) -> Path | None:
+    """The folder of transformers' code for models of this type; None if it has none."""
     spec = importlib.util.find_spec("transformers")
     folders = (spec.submodule_search_locations or ()) if spec else ()
     name = kind.replace("-", "_").replace(".", "_")
-    return bool(name) and name.isidentifier() and any((Path(f) / "models" / name).is_dir() for f in folders)
+    places = [Path(f) / "models" / name for f in folders] if name.isidentifier() else []
+    return next((place for place in places if place.is_dir()), None)

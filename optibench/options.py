@@ -33,7 +33,9 @@ class Numbers(click.ParamType[tuple[int, ...]]):
         if isinstance(value, tuple):
             return value
         try:
-            return tuple(dict.fromkeys(int(part) for part in value.split(",") if part.strip()))
+            if numbers := tuple(dict.fromkeys(int(part) for part in value.split(",") if part.strip())):
+                return numbers
+            raise ValueError("none is given")
         except ValueError:
             self.fail(f"{value!r} is not whole numbers divided by commas, such as 1,8.", param, ctx)
 

@@ -81,6 +81,8 @@ class Pipeline:
         workload, start = self.plan.workload, time.monotonic()
         done = max((record.round for record in self.records if record.measurement), default=0)
         for number in range(done + 1, workload.max_rounds + 1):
+            if number > workload.rounds and not comparison.undecided(self.records):
+                return  # a finished run that is resumed
             left = workload.budget_seconds - (time.monotonic() - start)
             began = time.monotonic()
             if not self._round(number, artifacts, left / max(1, workload.rounds - number + 1)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import msgspec
@@ -11,6 +12,8 @@ from optibench.cache import Cache
 from optibench.errors import OptibenchError, unknown_name
 from optibench.values import PRECISIONS, Artifact, Build, Case, Host, Model, Shape, Target, Value, Workload
 
+LARGEST_SIDE = 1 << 20
+"""Of a batch or a length: more is a slip of the finger."""
 QUICK = {"rounds": 3, "blocks": 12, "burst_seconds": 0.03, "limit": 200, "budget_seconds": 90.0, "tier": "quick"}
 
 
@@ -88,9 +91,17 @@ def check_names(request: Request, known: dict[str, Target]) -> None:
             raise unknown_name("precision", precision, PRECISIONS)
     if request.task:
         plugins.check("task", request.task)
+    if not request.batches:
+        raise OptibenchError("No batch size is given. Give at least one with --batch, for example --batch 1.")
     for name, values in (("--batch", request.batches), ("--length", request.lengths)):
-        if any(value < 1 for value in values):
-            raise OptibenchError(f"{name} takes whole numbers of at least 1, not {min(values)}.")
+        if any(not 1 <= value <= LARGEST_SIDE for value in values):
+            strange = next(value for value in values if not 1 <= value <= LARGEST_SIDE)
+            raise OptibenchError(f"{name} takes whole numbers from 1 to {LARGEST_SIDE}, not {strange}.")
+    for name, value in (("--dataset", request.dataset), ("--calibration", request.calibration)):
+        if value is not None and not value.strip():
+            raise OptibenchError(f"{name} is empty. Give a file or a Hub data set's id, or leave it out.")
+    if not 0 <= request.seed < 1 << 32:
+        raise OptibenchError(f"--seed takes a whole number from 0 to {(1 << 32) - 1}, not {request.seed}.")
     if request.limit is not None and request.limit < 1:
         raise OptibenchError(f"--limit takes a whole number of at least 1, not {request.limit}.")
     if request.rounds is not None and not 1 <= request.rounds <= 20:
@@ -99,7 +110,7 @@ def check_names(request: Request, known: dict[str, Target]) -> None:
         raise OptibenchError(
             f"--accuracy-floor is a share of the reference's score, from 0 to 1, not {request.accuracy_floor}."
         )
-    if request.budget_seconds is not None and request.budget_seconds <= 0:
+    if request.budget_seconds is not None and not 0 < request.budget_seconds < math.inf:
         raise OptibenchError("--budget takes a time above zero, such as 90s, 10m or 1h.")
 
 

@@ -37,7 +37,14 @@ def optibench(cache_root: Path) -> Optibench:
         return subprocess.run(
             [sys.executable, "-m", "optibench.cli", *map(str, args)],
             cwd=cwd,
-            env={**os.environ, "OPTIBENCH_CACHE": str(cache_root), "HF_HUB_OFFLINE": "1", **(env or {})},
+            # COLUMNS: pytest-xdist sets it, and where a line breaks must not decide a test.
+            env={
+                **os.environ,
+                "OPTIBENCH_CACHE": str(cache_root),
+                "HF_HUB_OFFLINE": "1",
+                "COLUMNS": "160",
+                **(env or {}),
+            },
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,

@@ -76,8 +76,12 @@ def test_a_task_that_is_not_run_yet_is_named_with_those_that_are(folder: Path) -
     ("config", "tokenizer", "limit"),
     [
         ({"max_position_embeddings": 512}, {}, 512),
-        ({"max_position_embeddings": 514}, {}, 512),  # RoBERTa and its kin
-        ({"max_position_embeddings": 8194}, {}, 8192),
+        ({"max_position_embeddings": 514, "model_type": "bert"}, {}, 514),
+        ({"max_position_embeddings": 514, "model_type": "roberta"}, {}, 512),
+        ({"max_position_embeddings": 512, "model_type": "roberta", "pad_token_id": 1}, {}, 510),
+        ({"max_position_embeddings": 130, "model_type": "mpnet", "pad_token_id": 1}, {}, 128),
+        ({"max_position_embeddings": 100, "model_type": "xlm-roberta", "pad_token_id": 0}, {}, 99),
+        ({"max_position_embeddings": 512, "model_type": "electra", "pad_token_id": 0}, {}, 512),
         ({"max_position_embeddings": 512}, {"model_max_length": 256}, 256),
         ({"max_position_embeddings": 512}, {"model_max_length": 1e30}, 512),
         ({"n_positions": 1024}, {}, 1024),

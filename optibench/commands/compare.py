@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -75,8 +76,8 @@ def show_result(result: Any, as_json: bool) -> None:
     if as_json:
         click.echo(render_json.render(result.comparison), nl=False)
         return
-    tty = sys.stdout.isatty()
-    width = None if tty else int(os.environ.get("COLUMNS", 160))
+    tty = sys.stdout is not None and sys.stdout.isatty()
+    width = None if tty else shutil.get_terminal_size((160, 50)).columns  # COLUMNS, if it is a number
     click.echo(text.render(result.comparison, width=width, color=tty and "NO_COLOR" not in os.environ))
     click.echo(f"\nRecords and report: {result.path}", err=True)
 

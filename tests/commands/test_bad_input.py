@@ -43,6 +43,13 @@ def copy(tiny_classifier: Path, tmp_path: Path) -> Path:
         (["minilm", "--task", "text-clasification"], ["Unknown task", "Did you mean text-classification"]),
         (["minilm", "--batch", "0"], ["--batch"]),
         (["minilm", "--batch", "one"], ["whole numbers"]),
+        (["minilm", "--batch", ""], ["whole numbers"]),
+        (["minilm", "--length", ","], ["whole numbers"]),
+        (["minilm", "--batch", "99999999999999999999"], ["--batch takes whole numbers from 1 to"]),
+        (["minilm", "--seed", "-1"], ["--seed"]),
+        (["minilm", "--dataset", ""], ["--dataset is empty"]),
+        (["user/model", "--columns", "text=a"], ["give that too, with --dataset"]),
+        ([""], ["name is empty"]),
         (["minilm", "--limit", "0"], ["--limit"]),
         (["minilm", "--rounds", "99"], ["--rounds takes 1 to 20"]),
         (["minilm", "--budget", "soon"], ["90s, 10m or 1h30m"]),
@@ -172,6 +179,19 @@ def test_a_folder_that_cannot_be_written_is_said_before_anything_is_built(
     assert "is a file" in refused(optibench, "compare", tiny_bert, "--out", tmp_path / "file" / "run")
 
 
+def test_a_graphs_task_is_not_one_for_a_checkpoint(optibench: Optibench, tiny_bert: Path) -> None:
+    assert "Unknown task for a checkpoint 'graph'" in refused(optibench, "compare", tiny_bert, "--task", "graph")
+
+
+def test_an_error_after_the_folder_was_made_takes_nothing_of_the_users_away(
+    optibench: Optibench, tiny_classifier: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "logs").mkdir()
+    (tmp_path / "logs" / "mine.log").write_text("mine")
+    refused(optibench, "compare", tiny_classifier, "--dataset", "nothing.csv", "--out", tmp_path)
+    assert [path.name for path in tmp_path.rglob("*")] == ["logs", "mine.log"]
+
+
 def test_a_run_is_never_overwritten(optibench: Optibench, tiny_bert: Path, tmp_path: Path) -> None:
     (tmp_path / "records.jsonl").write_text("{}\n")
     assert "already holds a run" in refused(optibench, "compare", tiny_bert, "--out", tmp_path)
@@ -218,6 +238,28 @@ def test_a_cache_that_cannot_be_written_is_said_with_what_to_do(
         env={"OPTIBENCH_CACHE": str(tmp_path / "file/cache")},
     )
     assert "OPTIBENCH_CACHE" in said
+
+
+def test_a_cache_below_a_folder_that_cannot_be_made_is_said_with_what_to_do(
+    optibench: Optibench, tiny_bert: Path, tmp_path: Path
+) -> None:
+    said = refused(
+        optibench, "compare", tiny_bert, "--out", tmp_path / "run", env={"OPTIBENCH_CACHE": "/proc/no/cache"}
+    )
+    assert "point OPTIBENCH_CACHE elsewhere" in said
+
+
+def test_weights_that_are_not_in_the_file_are_not_made_up_at_random(
+    optibench: Optibench, tiny_bert: Path, tmp_path: Path
+) -> None:
+    from safetensors.torch import load_file, save_file
+
+    folder = Path(shutil.copytree(tiny_bert, tmp_path / "model"))
+    weights = load_file(folder / "model.safetensors")
+    kept = {name: tensor for name, tensor in weights.items() if "encoder.layer.1." not in name}
+    save_file(kept, folder / "model.safetensors", {"format": "pt"})
+    said = refused(optibench, "compare", folder, "--backends", "pytorch", "--out", tmp_path / "run", code=3)
+    assert "has no weights for encoder.layer.1" in said
 
 
 def test_a_broken_onnx_file_is_refused(optibench: Optibench, tmp_path: Path) -> None:

@@ -286,6 +286,18 @@ def test_ctrl_c_keeps_the_records_says_what_to_type_and_resume_repeats_nothing(
     assert max(record["round"] for record in records(run)) > max(rounds)
 
 
+def test_a_finished_run_that_is_resumed_measures_nothing_more(
+    optibench: Optibench, tiny_bert: Path, fake_target: FakeTarget, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    assert fake_run(optibench, tiny_bert, fake_target(), run).returncode == 0
+    before = (run / "records.jsonl").read_bytes()
+    done = optibench("compare", "--resume", run)
+    assert done.returncode == 0, done.stderr
+    assert (run / "records.jsonl").read_bytes() == before
+    assert "pretend/fake/int8" in done.stdout
+
+
 def test_no_process_outlives_an_interrupted_run(
     tiny_bert: Path, fake_target: FakeTarget, tmp_path: Path, cache_root: Path
 ) -> None:
@@ -329,3 +341,34 @@ def test_python_gets_what_the_command_gets(
     speedup = next(case.speedup for case in result.comparison.cases if case.precision == "int8")
     assert speedup is not None
     assert 2.4 < speedup.mid < 2.6  # the target's 10 ms against 4 ms
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"model": 5}, "model"),
+        ({"limit": "5"}, "limit"),
+        ({"batches": 8}, "batches"),
+        ({"batches": []}, "batch"),
+        ({"columns": ["text"]}, "columns"),
+        ({"budget_seconds": float("nan")}, "--budget"),
+        ({"budget_seconds": float("inf")}, "--budget"),
+        ({"targets": "cpux"}, "Unknown target 'cpux'"),
+        ({"model": Path("/nowhere")}, "no such folder"),
+    ],
+)
+def test_an_argument_that_python_code_cannot_mean_is_a_typed_error(arguments: dict[str, Any], words: str) -> None:
+    with pytest.raises(optibench.OptibenchError, match=words):
+        optibench.compare(**{"model": "minilm", **arguments})
+
+
+def test_saving_copies_the_run_and_nothing_that_lies_beside_it(
+    finished: tuple[Path, subprocess.CompletedProcess[str]], tmp_path: Path
+) -> None:
+    (tmp_path / "desk").mkdir()
+    (tmp_path / "desk" / "letter.txt").write_text("private")
+    (tmp_path / "desk" / "comparison.json").write_bytes((finished[0] / "comparison.json").read_bytes())
+    saved = optibench.load(tmp_path / "desk" / "comparison.json").save(tmp_path / "desk" / "inside")
+    assert [path.name for path in saved.iterdir()] == ["comparison.json"]
+    whole = optibench.load(finished[0]).save(tmp_path / "whole")
+    assert {"records.jsonl", "report.md", "logs"} <= {path.name for path in whole.iterdir()}
