@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from optibench import hub, plugins, weights
+from optibench import hub, plugins, signature, weights
 from optibench.errors import OptibenchError, unknown_name
 from optibench.values import Model, ModelRef, Source, Value
 
@@ -158,24 +158,45 @@ def _graph(place: str, path: Path, task: str | None) -> Model:
         inferred = inferred_task(config, path.parent) if tokenizer else None
         task = inferred if inferred in plugins.names("task") else "graph"
     ref = ModelRef(id=path.name, revision=f"sha256:{sha256}", task=task, source=source, weights_sha256=sha256)
-    return _model(ref, path, config)
+    model = _model(ref, path, config)
+    fixed = signature.fixed_sizes(signature.signature_of(path)).length
+    return msgspec.structs.replace(model, max_length=min(fixed, model.max_length or fixed)) if fixed else model
 
 
 def _model(ref: ModelRef, path: Path, config: dict[str, Any], **flags: bool) -> Model:
     folder = path if path.is_dir() else path.parent
     names = config.get("id2label") or {}
     labels = tuple(str(names[key]) for key in sorted(names, key=lambda k: int(k) if str(k).isdigit() else 0))
-    pooling = _json(folder / "1_Pooling" / "config.json")
-    way = next((w for w in ("cls_token", "max_tokens") if pooling.get(f"pooling_mode_{w}")), "mean")
     return Model(
         ref=ref,
         path=str(path.resolve()),
         config=config,
         labels=labels,
         max_length=max_length_of(config, _json(folder / "tokenizer_config.json")),
-        pooling=way.partition("_")[0],
+        pooling=pooling_of(_json(folder / "1_Pooling" / "config.json"), ref.id),
         **flags,
     )
+
+
+POOLINGS = {
+    # sentence-transformers' name -> ours. Divided by a root instead of a count, a mean points the same way.
+    "mean_tokens": "mean",
+    "mean_sqrt_len_tokens": "mean",
+    "cls_token": "cls",
+    "max_tokens": "max",
+    "lasttoken": "last",
+}
+
+
+def pooling_of(config: dict[str, Any], shown: str) -> str:
+    """How token vectors become one (mean where nothing says so). Error: a way that is not known, or several."""
+    ways = [key.removeprefix("pooling_mode_") for key, on in config.items() if "pooling_mode_" in key and on is True]
+    if len(ways) > 1 or (ways and ways[0] not in POOLINGS):
+        raise OptibenchError(
+            f"{shown} pools its tokens by {' and '.join(ways)}, which this version does not. "
+            f"It knows one of: {', '.join(POOLINGS)}."
+        )
+    return POOLINGS[ways[0]] if ways else "mean"
 
 
 def max_length_of(config: dict[str, Any], tokenizer: dict[str, Any]) -> int | None:

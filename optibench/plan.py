@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from pathlib import Path
 
 import msgspec
 
-from optibench import plugins, targets
+from optibench import plugins, signature, targets
 from optibench.cache import Cache
 from optibench.errors import OptibenchError, unknown_name
 from optibench.values import PRECISIONS, Artifact, Build, Case, Host, Model, Shape, Target, Value, Workload
@@ -182,8 +183,13 @@ def _workload(request: Request, model: Model) -> Workload:
         raise OptibenchError(
             f"{model.ref.id} has {limit} positions, so --length {max(too_long)} is too long. Give at most {limit}."
         )
-    lengths = request.lengths or (min(128, limit or 128),)
-    shapes = tuple(Shape(batch=batch, length=length) for batch in request.batches for length in lengths)
+    batches, lengths = request.batches, request.lengths
+    if model.is_graph:
+        fixed = signature.fixed_sizes(signature.signature_of(Path(model.path)))
+        lengths = signature.asked_sizes("length", "--length", lengths, fixed.length)
+        batches = signature.asked_sizes("batch", "--batch", () if batches == (1,) else batches, fixed.batch) or (1,)
+    lengths = lengths or (min(128, limit or 128),)
+    shapes = tuple(Shape(batch=batch, length=length) for batch in batches for length in lengths)
     settings: dict[str, object] = dict(QUICK) if request.quick else {}
     if request.rounds is not None:
         settings["rounds"] = request.rounds

@@ -144,3 +144,22 @@ def test_weights_in_files_beside_a_graph_are_part_of_it_and_missed_when_they_are
     (tmp_path / "model.data").unlink()
     with pytest.raises(OptibenchError, match=r"keeps weights in model\.data"):
         models.resolve(str(path))
+
+
+@pytest.mark.parametrize(
+    ("config", "way"),
+    [
+        ({}, "mean"),
+        ({"pooling_mode_cls_token": True, "pooling_mode_mean_tokens": False}, "cls"),
+        ({"pooling_mode_lasttoken": True, "include_prompt": True}, "last"),
+        ({"pooling_mode_mean_sqrt_len_tokens": True}, "mean"),
+    ],
+)
+def test_pooling_is_what_the_model_says(config: dict[str, Any], way: str) -> None:
+    assert models.pooling_of(config, "user/model") == way
+
+
+@pytest.mark.parametrize("ways", [["weightedmean_tokens"], ["cls_token", "mean_tokens"]])
+def test_a_pooling_that_is_not_known_is_refused(ways: list[str]) -> None:
+    with pytest.raises(OptibenchError, match=f"pools its tokens by {' and '.join(ways)}"):
+        models.pooling_of({f"pooling_mode_{way}": True for way in ways}, "user/model")

@@ -36,7 +36,9 @@ def test_every_registered_task_keeps_the_contract() -> None:
             assert hasattr(task, attribute), (name, attribute)
 
 
-@pytest.mark.parametrize(("pooling", "wanted"), [("mean", [2.0, 3.0]), ("cls", [1.0, 5.0]), ("max", [3.0, 5.0])])
+@pytest.mark.parametrize(
+    ("pooling", "wanted"), [("mean", [2.0, 3.0]), ("cls", [1.0, 5.0]), ("max", [3.0, 5.0]), ("last", [3.0, 1.0])]
+)
 def test_pooling_takes_real_tokens_only(pooling: str, wanted: list[float]) -> None:
     tokens = np.array([[[1.0, 5.0], [3.0, 1.0], [99.0, 99.0]]], np.float32)
     mask = np.array([[1, 1, 0]])
