@@ -99,7 +99,7 @@ class Cache:
                 try:
                     return self.verify(key)  # another run made it while this one waited
                 except (FileNotFoundError, Damaged):
-                    shutil.rmtree(self.path(key), ignore_errors=True)
+                    _clear(self.path(key))
                 return self._make(key, kind, recipe, make)
         except OSError as error:
             if error.errno not in (errno.EACCES, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS):
@@ -142,7 +142,7 @@ class Cache:
     def verify(self, key: str) -> Entry:
         """Reads an entry and checks every file. Raises FileNotFoundError (none), or Damaged (not whole)."""
         folder = self.path(key)
-        if not folder.is_dir():
+        if not folder.exists():
             raise FileNotFoundError(folder)
         try:
             entry = msgspec.json.decode((folder / MANIFEST).read_bytes(), type=Entry)
@@ -168,7 +168,7 @@ class Cache:
     def remove(self, key: str) -> None:
         """Removes one entry; another run that is making it is waited for."""
         with self._lock(key):
-            shutil.rmtree(self.path(key), ignore_errors=True)
+            _clear(self.path(key))
 
     def leftovers(self) -> list[Path]:
         """Half-made folders of runs that were killed; not those that a living run is making, which holds their lock."""
@@ -195,3 +195,11 @@ class Cache:
         except filelock.Timeout:
             self.say("Another run is building the same artifact; waiting for it.")
         return lock
+
+
+def _clear(path: Path) -> None:
+    """Takes away what stands there, whatever it is."""
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from optibench import hub
 from optibench.errors import OptibenchError, first_line
 from optibench.models import local_path
 from optibench.values import DataRef
@@ -248,6 +249,7 @@ def _hub_rows(name: str) -> list[Row]:
         raise OptibenchError(
             f"Reading the Hub data set {name} needs the package datasets: pip install 'optibench[datasets]'"
         ) from error
+    hub.check_dataset(repo, revision or None)
     datasets.disable_progress_bars()
     try:
         options = {"revision": revision} if revision else {}

@@ -81,6 +81,17 @@ def test_a_hub_id_without_a_network_is_one_sentence_within_seconds(optibench: Op
     assert "http://127.0.0.1:9 cannot be reached" in said
 
 
+def test_a_hub_data_set_without_a_network_is_one_sentence_within_seconds(
+    optibench: Optibench, tiny_classifier: Path, tmp_path: Path
+) -> None:
+    said = refused(
+        optibench, "compare", tiny_classifier, "--dataset", "user/data", "--out", tmp_path / "run",
+        env={"HF_HUB_OFFLINE": "0", "HF_ENDPOINT": "http://127.0.0.1:9", "HF_HOME": str(tmp_path / "hf")},
+        timeout=25,
+    )  # fmt: skip
+    assert "data set user/data cannot be read: http://127.0.0.1:9 cannot be reached" in said
+
+
 def test_an_unknown_command_names_the_nearest(optibench: Optibench) -> None:
     assert "Did you mean compare?" in refused(optibench, "compair")
 
@@ -141,7 +152,7 @@ def test_a_head_that_the_checkpoint_lacks_is_not_made_up_at_random(
         (b"review,verdict\n", "is empty"),
         (b"review,verdict\n\xff\xfe\xe9,good\n", "not UTF-8"),
         (b"one,two\na,b\n", "Its columns are: one, two"),
-        (b"text,label\ngood film\n", "another number of fields"),
+        (b"text,label\ngood film\n", "Line 2 has 1 fields, the header 2"),
         (b"text,label\ngood film,\n", "Row 1"),
         (b"text,label\ngood film,excellent\n", "The model's labels: bad, good"),
         (b"text,label\ngood film,7\n", "The model's labels: bad, good"),
