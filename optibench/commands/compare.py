@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from optibench.commands.shared import command_line, request_from_options
+from optibench.errors import OptibenchError
 from optibench.options import Duration, Names, Numbers, data_options, model_options
 from optibench.progress import Progress
 
@@ -30,10 +31,19 @@ from optibench.progress import Progress
 @click.option("--out", type=click.Path(path_type=Path), help="The run's folder. [default: ./optibench-runs/TIME-MODEL]")
 @click.option("--json", "as_json", is_flag=True, help="Print comparison.json on standard output, and nothing else.")
 @click.option("--dry-run", is_flag=True, help="Print the plan and an estimate of its time; run nothing.")
+@click.option(
+    "--execute", metavar="WHERE", default="here", show_default=True, help="here, or ray[:ADDRESS]: a whole node of it."
+)
 @click.option("--resume", type=click.Path(path_type=Path), help="Go on with an interrupted run, from its folder alone.")
 @model_options
 def compare(
-    model: str | None, as_json: bool, dry_run: bool, resume: Path | None, out: Path | None, **asked: Any
+    model: str | None,
+    as_json: bool,
+    dry_run: bool,
+    resume: Path | None,
+    out: Path | None,
+    execute: str,
+    **asked: Any,
 ) -> None:
     """Measure every build of MODEL and say which to ship.
 
@@ -62,10 +72,30 @@ def compare(
                 progress.done()
                 show_plan(planned, estimated, as_json)
                 return
-            result = api.run(request, out=out, command=command_line(), say=progress.say)
+            if execute == "here":
+                result = api.run(request, out=out, command=command_line(), say=progress.say)
+            else:
+                result = run_elsewhere(execute, model, out, progress.say)
     finally:
         progress.done()
     show_result(result, as_json)
+
+
+def run_elsewhere(where: str, model: str, out: Path | None, say: Any) -> Any:
+    """The same command on another machine; its run's folder comes here."""
+    from optibench import api, store
+    from optibench.execute import ray
+
+    kind, _, address = where.partition(":")
+    if kind != "ray":
+        raise click.UsageError(f"--execute takes here or ray[:ADDRESS], not {where!r}.")
+    folder = store.create(out, model)
+    try:
+        ray.run_there(ray.arguments_there(sys.argv[1:]), address or None, folder.path, say)
+    except OptibenchError:
+        folder.discard_if_empty()
+        raise
+    return api.load(folder.path)
 
 
 def show_result(result: Any, as_json: bool) -> None:
