@@ -185,11 +185,14 @@ def _workload(request: Request, model: Model) -> Workload:
         )
     batches, lengths = request.batches, request.lengths
     if model.is_graph:
-        fixed = signature.fixed_sizes(signature.signature_of(Path(model.path)))
+        inputs = signature.signature_of(Path(model.path))
+        fixed = signature.fixed_sizes(inputs)
         lengths = signature.asked_sizes("length", "--length", lengths, fixed.length)
         batches = signature.asked_sizes("batch", "--batch", () if batches == (1,) else batches, fixed.batch) or (1,)
     lengths = lengths or (min(128, limit or 128),)
     shapes = tuple(Shape(batch=batch, length=length) for batch in batches for length in lengths)
+    if model.ref.task == "graph":
+        signature.inputs_for(inputs, shapes[0], request.seed)  # an input that cannot be made is said now
     settings: dict[str, object] = dict(QUICK) if request.quick else {}
     if request.rounds is not None:
         settings["rounds"] = request.rounds

@@ -21,23 +21,34 @@ class Input(Value, frozen=True, kw_only=True):
 
 
 def signature_of(path: Path) -> list[Input]:
-    """The graph's inputs, as its file declares them."""
-    if path.suffix == ".xml":
-        try:
-            import openvino
-        except ImportError as error:
-            raise OptibenchError(
-                "Reading an OpenVINO file needs openvino: pip install 'optibench[openvino]'"
-            ) from error
+    """The graph's inputs, as its file declares them. Errors: it cannot be read, or has no inputs of numbers."""
+    found = _openvino_inputs(path) if path.suffix == ".xml" else _onnx_inputs(path)
+    if not found:
+        raise OptibenchError(f"{path.name} has no inputs, so there is nothing to vary and nothing to time.")
+    return found
+
+
+def _openvino_inputs(path: Path) -> list[Input]:
+    try:
+        import openvino
+    except ImportError as error:
+        raise OptibenchError("Reading an OpenVINO file needs openvino: pip install 'optibench[openvino]'") from error
+    try:
         model = openvino.Core().read_model(path)
-        return [
-            Input(
-                name=port.get_any_name(),
-                kind=str(port.get_element_type().to_dtype()),
-                shape=tuple(d.get_length() if d.is_static else None for d in port.get_partial_shape()),
-            )
-            for port in model.inputs
-        ]
+    except RuntimeError as error:  # the first lines name a place in OpenVINO's code, the last ones what is wrong
+        why = str(error).strip().splitlines()[-1]
+        raise OptibenchError(f"{path.name} cannot be read by OpenVINO: {why}. Fetch or save it again.") from error
+    return [
+        Input(
+            name=port.get_any_name(),
+            kind=str(port.get_element_type().to_dtype()),
+            shape=tuple(d.get_length() if d.is_static else None for d in port.get_partial_shape()),
+        )
+        for port in model.inputs
+    ]
+
+
+def _onnx_inputs(path: Path) -> list[Input]:
     import onnx
 
     graph = onnx.load(path, load_external_data=False).graph

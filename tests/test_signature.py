@@ -86,6 +86,28 @@ def test_a_weight_that_an_old_file_lists_among_its_inputs_is_none(tmp_path: Path
     assert [one.name for one in signature_of(path)] == ["x"]
 
 
+def test_a_graph_without_inputs_is_refused(tmp_path: Path) -> None:
+    path = graph(tmp_path, {"w": (TensorProto.FLOAT, [1, 3])})
+    model = onnx.load(path)
+    model.graph.initializer.append(numpy_helper.from_array(np.zeros((1, 3), np.float32), "w"))
+    onnx.save(model, path)
+    with pytest.raises(OptibenchError, match="has no inputs"):
+        signature_of(path)
+
+
+def test_openvino_weights_that_are_cut_off_are_told_in_its_own_words(tmp_path: Path) -> None:
+    import openvino
+
+    weight = numpy_helper.from_array(np.ones((64, 64), np.float32), "w")
+    ports = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 64]) for name in "xy"]
+    made = helper.make_graph([helper.make_node("MatMul", ["x", "w"], ["y"])], "g", ports[:1], ports[1:], [weight])
+    onnx.save(helper.make_model(made, opset_imports=[helper.make_opsetid("", 20)], ir_version=10), tmp_path / "a.onnx")
+    openvino.save_model(openvino.convert_model(tmp_path / "a.onnx"), tmp_path / "a.xml")
+    (tmp_path / "a.bin").write_bytes(b"short")
+    with pytest.raises(OptibenchError, match=r"a\.xml cannot be read by OpenVINO: .*Fetch or save it again"):
+        signature_of(tmp_path / "a.xml")
+
+
 def test_an_input_that_is_no_number_is_named(tmp_path: Path) -> None:
     with pytest.raises(OptibenchError, match="'words' is no tensor of numbers"):
         signature_of(graph(tmp_path, {"words": (TensorProto.STRING, ["b"])}))
