@@ -61,6 +61,19 @@ def test_a_full_disk_under_standard_output_is_no_defect(optibench: Optibench) ->
     assert "defect" not in done.stderr
 
 
+def test_a_plugin_that_cannot_be_imported_is_listed_with_its_reason_beside_the_others(
+    optibench: Optibench, tmp_path: Path
+) -> None:
+    info = tmp_path / "broken-1.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: broken\nVersion: 1\n")
+    (info / "entry_points.txt").write_text("[optibench.backends]\nbroken = no_such_module\n")
+    done = optibench("backends", env={"PYTHONPATH": str(tmp_path)})
+    assert done.returncode == 0, done.stderr
+    assert "The backend 'broken' (no_such_module) cannot be imported" in done.stdout
+    assert "onnxruntime  yes" in done.stdout
+
+
 def test_a_width_that_is_no_number_is_passed_over(
     optibench: Optibench, tiny_bert: Path, fake_target: FakeTarget, tmp_path: Path
 ) -> None:
