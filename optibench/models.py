@@ -23,7 +23,7 @@ ARCHITECTURES = {
     # The last part of an architecture's class name says its task: transformers' own convention.
     "ForSequenceClassification": "text-classification",
     "ForMaskedLM": "fill-mask",
-    "ForPreTraining": "fill-mask",
+    "ForPreTraining": "feature-extraction",  # its heads differ (ELECTRA's tells false words); the encoder is there
     "ForTokenClassification": "token-classification",
     "ForQuestionAnswering": "question-answering",
     "ForImageClassification": "image-classification",
