@@ -58,8 +58,10 @@ def compare(
     progress = Progress(quiet=False)
     try:
         if resume is not None:
-            if model is not None:
-                raise click.UsageError("--resume goes on with the run as it was begun: leave MODEL out.")
+            if model is not None or execute != "here":
+                raise click.UsageError(
+                    "--resume goes on here with the run as it was begun: leave MODEL and --execute out."
+                )
             result = api.resume(resume, progress.say)
         elif model is None:
             raise click.UsageError(

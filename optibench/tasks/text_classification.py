@@ -51,7 +51,7 @@ def label_indices(found: Sequence[Any], known: Sequence[str]) -> list[float]:
         # Without names (a stranger's graph) any whole number may be an index.
         if index is None or (known and index >= len(known)):
             raise OptibenchError(
-                f"The data has the label {str(value)!r}, which the model does not have. "
+                f"The data has the label {str(value)[:80]!r}, which the model does not have. "
                 f"Labels in the data: {_some(sorted({str(v) for v in found}))}. "
                 f"The model's labels: {_some(known) or 'not known, so whole numbers from 0 are expected'}. "
                 "Map the data's labels to those (by name or index), or say which column with --columns label=NAME."
