@@ -23,6 +23,13 @@ WORDS = (  # noqa: SIM905
 Optibench = Callable[..., subprocess.CompletedProcess[str]]
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A test over a run of every real build is slow, whichever of them asks for that run first."""
+    for item in items:
+        if "finished" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.slow)
+
+
 @pytest.fixture(scope="session")
 def cache_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An artifact cache for the whole session: what one test built, the next takes."""

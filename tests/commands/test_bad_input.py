@@ -283,6 +283,7 @@ def test_a_broken_openvino_file_is_refused(optibench: Optibench, tmp_path: Path)
     assert "broken.xml is not an OpenVINO model" in refused(optibench, "compare", tmp_path / "broken.xml")
 
 
+@pytest.mark.slow
 def test_an_architecture_that_an_exporter_cannot_trace_is_a_failed_case_and_the_others_run(
     optibench: Optibench, tmp_path: Path
 ) -> None:

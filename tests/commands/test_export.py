@@ -12,6 +12,8 @@ import pytest
 
 from tests.conftest import Optibench
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize(
     ("backend", "precision"), [("onnxruntime", "int8"), ("openvino", "int8"), ("openvino", "bf16")]
