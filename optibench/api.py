@@ -242,7 +242,7 @@ def _go_on(folder: store.Run, planned: Plan, start: dict[str, Any], say: Say, la
         pipeline.records, command=start["command"], created=start["created"], warnings=start["warnings"]
     )
     folder.write_comparison(comparison, {"table.csv": csv.render(comparison), "report.md": markdown.render(comparison)})
-    if not any(record.measurement for record in pipeline.records):
+    if not any(record.measurement and not record.case.copy for record in pipeline.records):  # a twin is no result
         raise NothingMeasured("Nothing could be measured. " + " ".join(_reasons(pipeline.records)))
     return Result(comparison, folder.path)
 

@@ -221,6 +221,15 @@ def test_when_nothing_can_be_measured_the_exit_code_is_3_and_every_reason_is_sai
     assert "Traceback" not in done.stderr
 
 
+def test_a_twin_that_alone_ran_is_no_result(
+    optibench: Optibench, tiny_bert: Path, fake_target: FakeTarget, tmp_path: Path
+) -> None:
+    broken = fake_target(fp32={"executed": "bf16"}, int8={"fail": "load"})  # only what is judged tells what it executed
+    done = fake_run(optibench, tiny_bert, broken, tmp_path / "run")
+    assert done.returncode == 3
+    assert "bf16 was executed" in done.stderr
+
+
 @pytest.mark.slow
 def test_two_runs_share_one_cache_at_once(optibench: Optibench, tiny_bert: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "optibench.cli", "export", str(tiny_bert), "--backend", "onnxruntime"]
