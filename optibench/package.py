@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
+from typing import TYPE_CHECKING
 
 from optibench import __version__, inputs, plugins
 from optibench.arrays import batches_of
@@ -14,7 +15,12 @@ from optibench.build import Workshop
 from optibench.cache import Cache
 from optibench.errors import OptibenchError
 from optibench.plan import Plan
+from optibench.render.plain import markdown_plain
 from optibench.values import Artifact, Case, Model
+from optibench.weights import graph_files
+
+if TYPE_CHECKING:
+    from optibench.arrays import Arrays
 
 HERE = "here = Path(__file__).parent if '__file__' in globals() else Path('.')"
 TOKENIZER_FILES = (
@@ -52,11 +58,11 @@ def write(plan: Plan, out: Path, cache: Cache, say: Callable[[str], None]) -> Pa
             say(f"building {case.case.name}")
             artifact = workshop.artifact(case.case)
             example = cache.path(workshop.inputs().key) / f"shape-{plan.workload.shapes[0].name}.npz"
-            names = list(next(batches_of(example)))
+            arrays = next(batches_of(example))
         (folder / "build.log").unlink(missing_ok=True)
         file = _copy_graph(artifact, folder)
         _copy_tokenizer(plan.model, folder)
-        (folder / "README.md").write_text(readme(plan.model, case.case, artifact, file.name, names), encoding="utf-8")
+        (folder / "README.md").write_text(readme(plan.model, case.case, artifact, file.name, arrays), encoding="utf-8")
         folder.chmod(0o755)
         if out.exists():
             out.rmdir()
@@ -73,11 +79,12 @@ def _copy_graph(artifact: Artifact, folder: Path) -> Path:
     path = Path(artifact.path)
     if path.is_dir():
         raise OptibenchError("This backend builds nothing: the model's own folder is what it runs. Export another one.")
-    belonging = [path] if not artifact.recipe else [p for p in path.parent.iterdir() if p.name != "entry.json"]
-    if not artifact.recipe and path.suffix == ".xml":
-        belonging.append(path.with_suffix(".bin"))
+    built = artifact.recipe  # else it is the user's own graph, with the files that its weights lie in
+    belonging = [p for p in path.parent.iterdir() if p.name != "entry.json"] if built else graph_files(path)
     for file in belonging:
-        shutil.copy(file, folder / file.name)
+        to = folder / file.relative_to(path.parent)
+        to.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(file, to)
     return folder / path.name
 
 
@@ -91,13 +98,16 @@ def _copy_tokenizer(model: Model, folder: Path) -> None:
         shutil.copy(home / "config.json", folder / "config.json")
 
 
-def readme(model: Model, case: Case, artifact: Artifact, file: str, names: list[str]) -> str:
-    """A README of a few lines of code that run as they stand, in the folder's parent or anywhere."""
+def readme(model: Model, case: Case, artifact: Artifact, file: str, arrays: Arrays) -> str:
+    """A README of a few lines of code that run as they stand, in the folder's parent or anywhere; ``arrays`` is an
+    example of the inputs, for a graph that no tokenizer feeds."""
     text = bool(inputs.tokenizer_digest(model))
     feeds = (
         'inputs = AutoTokenizer.from_pretrained(here)(["Which build should I ship?"], return_tensors="np")'
         if text
-        else "inputs = ...  # arrays by name: " + ", ".join(names)
+        else "inputs = {  # put your own arrays here\n"
+        + "".join(f"    {name!r}: numpy.ones({a.shape}, {a.dtype.name!r}),\n" for name, a in arrays.items())
+        + "}"
     )
     backend = plugins.load("backend", case.backend)
     needs = [case.backend, *(["transformers"] if text else [])]
@@ -105,9 +115,10 @@ def readme(model: Model, case: Case, artifact: Artifact, file: str, names: list[
     if artifact.recipe and not model.is_graph and text:
         ways.append(_transformers_lines(feeds))
     code = "\n\n".join(f"```python\n{lines}\n```" for lines in ways)
-    return f"""# {model.ref.id}: {case.backend} {case.precision}
+    shown = markdown_plain(model.ref.id)
+    return f"""# {shown}: {case.backend} {case.precision}
 
-Built by optibench {__version__} from {model.ref.id} at revision {model.ref.revision} ({model.ref.task}).
+Built by optibench {__version__} from {shown} at revision {model.ref.revision} ({model.ref.task}).
 The graph is `{file}`, sha256 of its content `{artifact.sha256}`.
 
     pip install {" ".join(needs)}
@@ -118,8 +129,11 @@ The graph is `{file}`, sha256 of its content `{artifact.sha256}`.
 
 def _plain_lines(backend: ModuleType, case: Case, file: str, feeds: str, text: bool) -> str:
     imports, lines = backend.usage(file, case.precision)
-    tokenizer = "from transformers import AutoTokenizer\n" if text else ""
-    return f"from pathlib import Path\n\n{imports}\n{tokenizer}\n{HERE}\n{feeds}\n{lines}"
+    if text:
+        imports += "\nfrom transformers import AutoTokenizer"
+    else:
+        imports = f"import numpy\n{imports}"
+    return f"from pathlib import Path\n\n{imports}\n\n{HERE}\n{feeds}\n{lines}"
 
 
 def _transformers_lines(feeds: str) -> str:
