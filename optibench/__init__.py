@@ -11,10 +11,21 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from optibench.api import Replayed, Result, compare, history, load, replay
+    from optibench.errors import NothingMeasured, OptibenchError
     from optibench.gating import gate
 
 __version__ = "0.1.0"
-__all__ = ["Replayed", "Result", "compare", "gate", "history", "load", "replay"]
+__all__ = [
+    "NothingMeasured",
+    "OptibenchError",
+    "Replayed",
+    "Result",
+    "compare",
+    "gate",
+    "history",
+    "load",
+    "replay",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -36,15 +36,15 @@ Say = Callable[[str], None]
 
 
 def compare(
-    model: str,
-    targets: Sequence[str] = ("cpu",),
+    model: str | Path,
+    targets: str | Sequence[str] = ("cpu",),
     *,
-    backends: Sequence[str] = (),
-    precisions: Sequence[str] = (),
+    backends: str | Sequence[str] = (),
+    precisions: str | Sequence[str] = (),
     task: str | None = None,
-    dataset: str | None = None,
+    dataset: str | Path | None = None,
     columns: Mapping[str, str] | None = None,
-    calibration: str | None = None,
+    calibration: str | Path | None = None,
     limit: int | None = None,
     batches: Sequence[int] = (1,),
     lengths: Sequence[int] = (),
@@ -64,34 +64,47 @@ def compare(
 
     Raises OptibenchError (wrong use, bad input) or NothingMeasured (every case was skipped or failed).
     """
-    request = Request(
-        model=model,
-        targets=tuple(targets),
-        backends=tuple(backends),
-        precisions=tuple(precisions),
-        task=task,
-        dataset=dataset,
-        columns=dict(columns or {}),
-        calibration=calibration,
-        limit=limit,
-        batches=tuple(batches),
-        lengths=tuple(lengths),
-        rounds=rounds,
-        budget_seconds=budget_seconds,
-        quick=quick,
-        accuracy_floor=accuracy_floor,
-        wait_quiet_seconds=wait_quiet_seconds,
-        seed=seed,
-        targets_dir=str(targets_dir) if targets_dir else None,
-        trust_remote_code=trust_remote_code,
-        allow_pickle=allow_pickle,
-    )
-    return run(request, out=Path(out) if out else None, command=f"optibench.compare({model!r}, ...)", say=say)
+    given = {
+        "model": model,
+        "targets": targets,
+        "backends": backends,
+        "precisions": precisions,
+        "task": task,
+        "dataset": dataset,
+        "columns": columns or {},
+        "calibration": calibration,
+        "limit": limit,
+        "batches": batches,
+        "lengths": lengths,
+        "rounds": rounds,
+        "budget_seconds": budget_seconds,
+        "quick": quick,
+        "accuracy_floor": accuracy_floor,
+        "wait_quiet_seconds": wait_quiet_seconds,
+        "seed": seed,
+        "targets_dir": targets_dir,
+        "trust_remote_code": trust_remote_code,
+        "allow_pickle": allow_pickle,
+    }
+    command = f"optibench.compare({str(model)!r}, ...)"
+    return run(request_from_arguments(given), out=Path(out) if out else None, command=command, say=say)
+
+
+def request_from_arguments(given: Mapping[str, Any]) -> Request:
+    """What Python code gives as a Request: paths as text, a lone name as a list of one. Error: a wrong type, named."""
+    plain = {name: str(value) if isinstance(value, Path) else value for name, value in given.items()}
+    for name in ("targets", "backends", "precisions"):
+        if isinstance(plain[name], str):
+            plain[name] = [plain[name]]
+    try:
+        return msgspec.convert(plain, Request)
+    except msgspec.ValidationError as error:
+        raise OptibenchError(f"optibench.compare cannot take this argument: {error}.") from error
 
 
 def load(directory: str | Path) -> Result:
     """A finished run, from its folder."""
-    path = Path(directory)
+    path = Path(directory).expanduser()
     return Result(store.load(path), path if path.is_dir() else path.parent)
 
 
@@ -105,6 +118,8 @@ def plan(request: Request, say: Say = lambda text: None) -> Plan:
         request = msgspec.structs.replace(request, dataset=alias.dataset, columns=request.columns or alias.columns)
         if alias.calibration and not request.calibration and models.local_path(alias.calibration):
             request = msgspec.structs.replace(request, calibration=alias.calibration)
+    if request.columns and not request.dataset:
+        raise OptibenchError("--columns names the columns of a data set: give that too, with --dataset.")
     model = models.resolve(
         request.model,
         task=request.task,

@@ -12,11 +12,12 @@ if TYPE_CHECKING:
     Arrays = Mapping[str, numpy.ndarray]
 
 
-def collated(inputs: Sequence[Arrays], pads: Mapping[str, int]) -> dict[str, numpy.ndarray]:
-    """Inputs as one batch, shorter ones filled up on the right to the longest."""
+def collated(inputs: Sequence[Arrays], pads: Mapping[str, int], least: int = 0) -> dict[str, numpy.ndarray]:
+    """Inputs as one batch, shorter ones filled up on the right to the longest, or to ``least``."""
     import numpy as np
 
     longest = max((len(a) for one in inputs for a in one.values() if a.ndim), default=0)
+    longest = max(longest, least)
 
     def filled(name: str, array: numpy.ndarray) -> numpy.ndarray:
         return np.pad(array, (0, longest - len(array)), constant_values=pads.get(name, 0)) if array.ndim else array

@@ -175,7 +175,7 @@ def go_on(
         warnings=start.get("warnings", ()),
     )
     folder.write_comparison(comparison, {"table.csv": csv.render(comparison), "report.md": markdown.render(comparison)})
-    if not any(record.measurement for record in pipeline.records):
+    if not any(record.measurement and not record.case.copy for record in pipeline.records):  # a twin is no result
         raise NothingMeasured("Nothing could be measured. " + " ".join(_reasons(pipeline.records)))
     return Result(comparison, folder.path)
 

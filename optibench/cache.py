@@ -22,6 +22,7 @@ from optibench.errors import OptibenchError
 from optibench.values import Value, digest_of
 
 MANIFEST = "entry.json"
+MAKING = ".making-"
 
 
 class Entry(Value, frozen=True, kw_only=True):
@@ -93,16 +94,19 @@ class Cache:
             return entry
         key = digest_of(recipe)
         try:
-            with self._lock(key):
+            self.path(key).parent.mkdir(parents=True, exist_ok=True)
+            lock = self._lock(key)
+        except OSError as error:
+            raise self._unwritable(error) from error
+        try:
+            with lock:
                 try:
                     return self.verify(key)  # another run made it while this one waited
                 except (FileNotFoundError, Damaged):
-                    shutil.rmtree(self.path(key), ignore_errors=True)
+                    _clear(self.path(key))
                 return self._make(key, kind, recipe, make)
-        except (PermissionError, NotADirectoryError, FileExistsError) as error:
-            raise self._unwritable(error) from error
         except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+            if error.errno not in (errno.EACCES, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS):
                 raise
             raise self._unwritable(error) from error
 
@@ -115,8 +119,7 @@ class Cache:
     def _make(
         self, key: str, kind: str, recipe: dict[str, Any], make: Callable[[Path], dict[str, Any] | None]
     ) -> Entry:
-        self.path(key).parent.mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(prefix=".making-", dir=self.path(key).parent))
+        folder = Path(tempfile.mkdtemp(prefix=f"{MAKING}{key}-", dir=self.path(key).parent))
         try:
             facts = make(folder) or {}
             names = sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
@@ -143,7 +146,7 @@ class Cache:
     def verify(self, key: str) -> Entry:
         """Reads an entry and checks every file. Raises FileNotFoundError (none), or Damaged (not whole)."""
         folder = self.path(key)
-        if not folder.is_dir():
+        if not folder.exists():
             raise FileNotFoundError(folder)
         try:
             entry = msgspec.json.decode((folder / MANIFEST).read_bytes(), type=Entry)
@@ -169,12 +172,21 @@ class Cache:
     def remove(self, key: str) -> None:
         """Removes one entry; another run that is making it is waited for."""
         with self._lock(key):
-            shutil.rmtree(self.path(key), ignore_errors=True)
+            _clear(self.path(key))
 
     def leftovers(self) -> list[Path]:
-        """Half-made folders of runs that were killed; safe to remove when no run is building."""
-        folder = self.root / "entries"
-        return sorted(folder.glob(".making-*")) if folder.is_dir() else []
+        """Half-made folders of runs that were killed; not those that a living run is making, which holds their lock."""
+        import filelock
+
+        found = []
+        for folder in sorted((self.root / "entries").glob(f"{MAKING}*")):
+            key = folder.name.removeprefix(MAKING).partition("-")[0]
+            try:
+                with filelock.FileLock(self.root / "locks" / f"{key}.lock", timeout=0):
+                    found.append(folder)
+            except filelock.Timeout:
+                continue
+        return found
 
     def _lock(self, key: str) -> Any:
         import filelock
@@ -187,3 +199,11 @@ class Cache:
         except filelock.Timeout:
             self.say("Another run is building the same artifact; waiting for it.")
         return lock
+
+
+def _clear(path: Path) -> None:
+    """Takes away what stands there, whatever it is."""
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)

@@ -54,18 +54,30 @@ for command in (
 def leave_interrupted() -> NoReturn:
     """Ends with 130 whatever Python makes of it: an interrupt that struck while a module was being imported makes it
     end by the signal instead, and a script could not tell that from a kill."""
-    sys.stdout.flush()
-    sys.stderr.flush()
+    for stream in filter(None, (sys.stdout, sys.stderr)):
+        stream.flush()
     os._exit(INTERRUPTED)
+
+
+def open_standard_streams() -> None:
+    """A closed standard stream (``>&-``) leaves its number free for the next file or pipe: native libraries that print
+    would write into that. The null device takes its place."""
+    for descriptor in (0, 1, 2):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
 
 
 def main() -> NoReturn:
     """The program: runs a command and turns whatever it raises into a message and an exit code."""
+    open_standard_streams()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a kill ends workers as Ctrl-C does
     debug = "--debug" in sys.argv or bool(os.environ.get("OPTIBENCH_DEBUG"))
     try:
         code = cli.main(standalone_mode=False)  # an int where click itself ends (--help, an Exit), else None
-        sys.stdout.flush()
+        if sys.stdout:  # None where it was closed
+            sys.stdout.flush()
         if code == INTERRUPTED:
             leave_interrupted()
         sys.exit(code or 0)
@@ -80,8 +92,15 @@ def main() -> NoReturn:
     except OptibenchError as error:
         if debug:
             raise
-        click.echo(f"Error: {error}", err=True)
+        from optibench.render.plain import plain
+
+        click.echo(f"Error: {plain(str(error))}", err=True)
         sys.exit(error.exit_code)
+    except OSError as error:  # the machine's state: a full disk under standard output, a folder that went away
+        if debug:
+            raise
+        click.echo(f"Error: The system refused: {error}. Mend this and run it again.", err=True)
+        sys.exit(OptibenchError.exit_code)
     except Exception as error:
         if debug:
             raise

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from optibench import hub
 from optibench.errors import OptibenchError, first_line
 from optibench.models import local_path
 from optibench.values import DataRef
@@ -33,17 +34,41 @@ def rows(name: str, roles: Mapping[str, Sequence[str]], columns: Mapping[str, st
     table = _read(name)
     if not table:
         raise OptibenchError(f"The data set {name} is empty. It needs at least one row with {_wanted(roles)}.")
-    have = list(table[0])
+    have = list(dict.fromkeys(column for row in table for column in row))
     chosen = _chosen_columns(name, have, roles, columns)
     result = [{role: row.get(column) for role, column in chosen.items()} for row in table]
     for number, row in enumerate(result, 1):
         for role, value in row.items():
-            if value is None or value == "":
+            if _is_nothing(value):
                 raise OptibenchError(
                     f"Row {number} of the data set {name} has no {role} (column {chosen[role]!r}). "
                     "Give every row a value, or leave the row out."
                 )
+            if isinstance(value, str) and not _is_unicode(value):
+                raise OptibenchError(
+                    f"Row {number} of the data set {name} holds half a character as {role} (column {chosen[role]!r}): "
+                    "a surrogate without its other half, which no tokenizer takes. Mend or leave out the row."
+                )
+            if isinstance(value, dict | list):
+                raise OptibenchError(
+                    f"Row {number} of the data set {name} holds a {type(value).__name__} as {role} (column "
+                    f"{chosen[role]!r}), where one text or number is expected. Say which column with --columns "
+                    f"{role}=NAME, or make one value of it."
+                )
     return result
+
+
+def _is_nothing(value: Any) -> bool:
+    """Null, blank text, or the NaN that data frames write where a value is missing."""
+    return value is None or value != value or (isinstance(value, str) and not value.strip())
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def reference(name: str, used: Sequence[Row]) -> DataRef:
@@ -118,15 +143,44 @@ def _file_rows(path: Path) -> list[Row]:
     if suffix == ".parquet":
         import pyarrow.parquet
 
-        return list(pyarrow.parquet.read_table(path).to_pylist())
+        table = pyarrow.parquet.read_table(path)
+        return _with_names(table.to_pylist(), _names_from_metadata(table.schema.metadata or {}))
     text = path.read_text(encoding="utf-8-sig")
+    lines = text.split("\n")  # not splitlines(), which also cuts a text at the rarer separators that it may hold
     if suffix in TEXT_SUFFIXES:
-        return [{"text": line.strip()} for line in text.splitlines() if line.strip()]
+        return [{"text": line.strip()} for line in lines if line.strip()]
     if suffix in (".jsonl", ".ndjson"):
-        return _objects([json.loads(line) for line in text.splitlines() if line.strip()])
+        return _objects([json.loads(line) for line in lines if line.strip()])
     if suffix == ".json":
         return _objects(json.loads(text))
-    return _delimited_rows(text, "\t" if suffix == ".tsv" else None)
+    return _delimited_rows(lines, "\t" if suffix == ".tsv" else None)
+
+
+class NamedLabel(int):
+    """A label given as a number whose name the data set knows (a ClassLabel of Hub data): a model may order the same
+    names differently, so the name is what counts where the model has it."""
+
+    name: str
+
+
+def _with_names(table: list[Row], names: Mapping[str, Sequence[str]]) -> list[Row]:
+    """The rows with the labels of those columns that have ``names`` as NamedLabel (-1, no label, stays as it is)."""
+    for row in table:
+        for column, known in names.items():
+            value = row.get(column)
+            if isinstance(value, int) and 0 <= value < len(known):
+                row[column] = NamedLabel(value)
+                row[column].name = known[value]
+    return table
+
+
+def _names_from_metadata(metadata: Mapping[bytes, bytes]) -> dict[str, list[str]]:
+    """The names of class labels that the Hub's Parquet files carry in their schema; {} where there are none."""
+    try:
+        features = json.loads(metadata[b"huggingface"])["info"]["features"]
+        return {column: f["names"] for column, f in features.items() if f.get("_type") == "ClassLabel"}
+    except (KeyError, ValueError, TypeError, AttributeError):
+        return {}
 
 
 def _objects(value: Any) -> list[Row]:
@@ -135,32 +189,53 @@ def _objects(value: Any) -> list[Row]:
     return value
 
 
-def _delimited_rows(text: str, delimiter: str | None) -> list[Row]:
-    """CSV or TSV. Leading lines that begin with # are comments; the last of them is the header if it has as many
-    fields as the first row of data (as in WordSim-353's own file)."""
+def _delimited_rows(lines: list[str], delimiter: str | None) -> list[Row]:
+    """CSV or TSV. Leading lines that are blank or begin with # are comments; the last of them is the header if it has
+    as many fields as the first row of data (as in WordSim-353's own file)."""
     import csv
 
-    lines = text.splitlines(keepends=True)
-    start = next((i for i, line in enumerate(lines) if not line.startswith("#")), len(lines))
+    csv.field_size_limit(max(csv.field_size_limit(), sum(map(len, lines))))  # a long text is cut by the tokenizer
+    start = next((i for i, line in enumerate(lines) if line.strip() and not line.startswith("#")), len(lines))
     if delimiter is None:
         first = lines[start] if start < len(lines) else ""
         delimiter = max(",;\t", key=first.count)
-    header = next(csv.reader([lines[start - 1].lstrip("# ")], delimiter=delimiter)) if start else []
+    header = next(csv.reader([lines[start - 1].lstrip("# ")], delimiter=delimiter), []) if start else []
     if header and start < len(lines):
         body = next(csv.reader(lines[start:], delimiter=delimiter), [])
         header = header if len(header) == len(body) else []
-    reader = csv.DictReader(
-        lines[start:], fieldnames=[h.strip() for h in header] or None, delimiter=delimiter, strict=True
+    try:
+        return _fields(lines, start, header, delimiter)
+    except csv.Error as error:
+        if delimiter == "\t":  # in many .tsv files a quotation mark is a character like any other
+            return _fields(lines, start, header, delimiter, quotes=False)
+        raise OptibenchError(f"{error}. Quote fields with quotation marks, and double the marks inside.") from error
+
+
+def _fields(lines: list[str], start: int, header: list[str], delimiter: str, quotes: bool = True) -> list[Row]:
+    """The rows from the line ``start`` on, by the names of ``header``, or of the first row where that is empty."""
+    import csv
+
+    reader = csv.reader(
+        (line + "\n" for line in lines[start:]),
+        delimiter=delimiter,
+        strict=True,
+        quoting=csv.QUOTE_MINIMAL if quotes else csv.QUOTE_NONE,
     )
-    rows = []
-    for row in reader:
-        if None in row or None in row.values():
-            raise OptibenchError(
-                f"Line {start + reader.line_num} has another number of fields than the header "
-                f"({len(reader.fieldnames or ())}). Quote fields that hold a delimiter."
-            )
-        rows.append(dict(row))
-    return rows
+    table: list[Row] = []
+    try:
+        names = [name.strip() for name in header or next(reader, [])]
+        if twice := [name for name in names if name and names.count(name) > 1]:
+            raise OptibenchError(f"The header names the column {twice[0]!r} twice. Rename one of them.")
+        for fields in filter(None, reader):  # a blank line is no row
+            if len(fields) != len(names):
+                raise OptibenchError(
+                    f"Line {start + reader.line_num} has {len(fields)} fields, the header {len(names)}. "
+                    "Quote fields that hold a delimiter."
+                )
+            table.append(dict(zip(names, fields, strict=True)))
+    except csv.Error as error:
+        raise csv.Error(f"Line {start + reader.line_num}: {error}") from error
+    return table
 
 
 def _hub_rows(name: str) -> list[Row]:
@@ -174,13 +249,16 @@ def _hub_rows(name: str) -> list[Row]:
         raise OptibenchError(
             f"Reading the Hub data set {name} needs the package datasets: pip install 'optibench[datasets]'"
         ) from error
+    hub.check_dataset(repo, revision or None)
     datasets.disable_progress_bars()
     try:
         options = {"revision": revision} if revision else {}
         if split is None:
             found = datasets.get_dataset_split_names(repo, config, **options)
             split = next((s for s in SPLITS if s in found), found[0])
-        return [dict(row) for row in datasets.load_dataset(repo, config, split=split, **options)]
+        loaded = datasets.load_dataset(repo, config, split=split, **options)
+        names = {c: f.names for c, f in loaded.features.items() if isinstance(f, datasets.ClassLabel)}
+        return _with_names([dict(row) for row in loaded], names)
     except Exception as error:  # datasets raises its own, huggingface_hub's, httpx's and ValueError alike
         raise OptibenchError(
             f"The Hub data set {name} cannot be read: {first_line(error)}. Check its id, config and split "

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from optibench.arrays import batches_of, collated
 from optibench.cache import Cache, Entry
-from optibench.errors import CaseFailed, first_line
+from optibench.errors import CaseFailed, Unsupported, first_line
 from optibench.host import package_versions
 from optibench.values import Build, Model
 
@@ -96,8 +96,16 @@ def export(model: Model, form: str, folder: Path, samples: Sequence[Arrays]) -> 
             exporter, config = OpenVINOExporter(), OpenVINOConfig(dynamic=True)
         with torch.no_grad():
             exporter.export(module, dict(traced), config).save_pretrained(folder)
+    except ImportError as error:
+        raise not_installed(error, form) from error
     except Exception as error:  # tracing runs the model's code and the exporter's: anything can come out
         raise CaseFailed(f"The {form} exporter cannot export this model: {first_line(error)}") from error
+
+
+def not_installed(error: ImportError, form: str) -> Unsupported:
+    """A library that building needs and that is not there, with the pip line that mends it."""
+    extra = "onnxruntime" if form == "onnx" else form
+    return Unsupported(f"{error.name or first_line(error)} is not installed: pip install 'optibench[{extra}]'")
 
 
 def ragged(samples: Sequence[Arrays], rows: int, length: int | None = None) -> dict[str, numpy.ndarray]:

@@ -123,8 +123,8 @@ def gate_sides(
     records = store.open_run(result.path).records()[0]
     base = other_side(records)
     found, notes = _measured_further(
-        result.path, judged(records), None, judged, on_unknown=on_unknown, seconds=budget_seconds, confirm=confirm, say=say,
-        launch=launch,
+        result.path, judged(records), None, judged, on_unknown=on_unknown, seconds=budget_seconds, confirm=confirm,
+        say=say, launch=launch,
     )  # fmt: skip
     run_now = of_path(result.path)
     return concluded(

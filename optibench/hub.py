@@ -76,6 +76,24 @@ def fetch(name: str, revision: str | None, allow_pickle: bool, say: Say) -> Snap
     return Snapshot(path=Path(folder), commit=Path(folder).name, pipeline_tag=info.pipeline_tag)
 
 
+def check_dataset(name: str, revision: str | None) -> None:
+    """Error, within seconds, where the Hub cannot be reached for a data set: the package datasets tries for half a
+    minute. What the Hub answers, that package tells itself."""
+    import huggingface_hub
+    from huggingface_hub import constants
+
+    if constants.HF_HUB_OFFLINE:
+        return
+    try:
+        huggingface_hub.HfApi().dataset_info(name, revision=revision, timeout=TIMEOUT_SECONDS)
+    except Exception as error:
+        if _answered(name, revision, error) is None:
+            raise OptibenchError(
+                f"The Hub data set {name} cannot be read: {_endpoint()} cannot be reached. Connect to the network, or "
+                "give a local file; if it was fetched before, HF_HUB_OFFLINE=1 takes that copy."
+            ) from error
+
+
 def _endpoint() -> str:
     from huggingface_hub import constants
 

@@ -18,6 +18,7 @@ from optibench.arrays import collated, save
 from optibench.cache import sha256_of_file
 from optibench.errors import OptibenchError, first_line
 from optibench.host import package_versions
+from optibench.signature import Sizes, fixed_sizes, inputs_for, signature_of
 from optibench.tasks.base import tokenized
 from optibench.values import DataRef, Model, Shape, Value, Workload
 
@@ -85,7 +86,7 @@ def recipe(model: Model, workload: Workload, sources: Sources) -> dict[str, Any]
     """All that decides the inputs: the cache key."""
     return {
         "kind": "inputs",
-        "version": 2,
+        "version": 3,
         "model": model.ref.revision,
         "task": model.ref.task,
         "tokenizer": tokenizer_digest(model),
@@ -118,18 +119,33 @@ def make(folder: Path, model: Model, workload: Workload, rows: Rows) -> dict[str
     if not encoded.inputs:
         raise OptibenchError("None of the data's rows can be used for this task: no usable input is left.")
     pads = pad_values(tokenizer)
+    fixed = _fixed_sizes(model)
+    size, least = fixed.batch or BATCH, fixed.length or 0
     order = sorted(range(len(encoded.inputs)), key=lambda i: len(encoded.inputs[i]["input_ids"]))
     batches = [
-        collated([encoded.inputs[i] for i in order[start : start + BATCH]], pads)
-        for start in range(0, len(order), BATCH)
+        collated([encoded.inputs[i] for i in order[start : start + size]], pads, least)
+        for start in range(0, len(order), size)
     ]
     save(folder / "evaluation.npz", batches)
     samples = _calibration_samples(task, rows, tokenizer, model, workload.seed)
-    save(folder / "calibration.npz", [collated([sample], pads) for sample in samples])
+    save(folder / "calibration.npz", [collated([sample], pads, least) for sample in samples])
     texts = [str(value) for row in rows.calibration for role, value in row.items() if role != "label"]
     for shape in workload.shapes:
         save(folder / f"shape-{shape.name}.npz", [_timing(tokenizer, texts, shape)])
     return {"labels": encoded.labels if rows.sources.evaluation else [], "order": order, "names": list(batches[0])}
+
+
+def _fixed_sizes(model: Model) -> Sizes:
+    """What a graph fixes of its inputs. Error: more rows at a time than one, since data rarely fill whole batches."""
+    if not model.is_graph:
+        return Sizes(batch=None, length=None)
+    fixed = fixed_sizes(signature_of(Path(model.path)))
+    if (fixed.batch or 1) > 1:
+        raise OptibenchError(
+            f"This graph takes {fixed.batch} rows at a time, so texts cannot judge it one by one. Export it with a "
+            "free batch or a batch of 1, or give --task graph to time it alone."
+        )
+    return fixed
 
 
 def _calibration_samples(
@@ -156,6 +172,8 @@ def _timing(tokenizer: Any, texts: Sequence[str], shape: Shape) -> dict[str, num
     import numpy as np
 
     words = " ".join(texts).split()
+    if not words:
+        raise OptibenchError("The calibration texts hold no words, so there is nothing to time. Give others.")
     while len(words) < 4 * shape.length:
         words = words * 2
     rows = []
@@ -163,6 +181,11 @@ def _timing(tokenizer: Any, texts: Sequence[str], shape: Shape) -> dict[str, num
         start = (row * shape.length) % len(words)
         text = " ".join((words[start:] + words[:start])[: 4 * shape.length])
         rows.append(tokenizer(text, truncation=True, max_length=shape.length))
+        if (found := len(rows[-1]["input_ids"])) != shape.length:
+            raise OptibenchError(
+                f"The model's tokenizer makes a row of {found} tokens where --length {shape.length} was asked for. "
+                "Give another length."
+            )
     return {name: np.asarray([row[name] for row in rows], np.int64) for name in rows[0]}
 
 
@@ -191,8 +214,6 @@ def pad_values(tokenizer: Any) -> dict[str, int]:
 
 def _make_from_signature(folder: Path, model: Model, workload: Workload) -> dict[str, Any]:
     """Inputs for a finished graph, from its inputs' names, types and shapes."""
-    from optibench.signature import inputs_for, signature_of
-
     signature = signature_of(Path(model.path))
     for shape in workload.shapes:
         save(folder / f"shape-{shape.name}.npz", [inputs_for(signature, shape, workload.seed)])

@@ -62,12 +62,19 @@ def undecided(cases: Sequence[GateCase], baseline: Baseline | None) -> list[str]
     """Names of the cases that more rounds of the run could decide: not those whose baseline (None: both sides are in
     the run) has too few itself."""
 
-    def enough(case: GateCase) -> bool:
+    def open_yet(case: GateCase) -> bool:
+        latency = case.aspect("latency")
+        if case.verdict != "unknown" or latency is None or latency.verdict != "unknown":
+            return False
         base = baseline.case(case.case) if baseline else None
         shapes = base.shapes if base else ()
         return baseline is None or any(f.shape.name == case.shape and len(f.log_ratios) > 1 for f in shapes)
 
-    found = (c.case for c in cases if c.verdict == "unknown" and (a := c.aspect("latency")) and a.verdict == "unknown" and enough(c))
+    found = (
+        c.case
+        for c in cases
+        if c.verdict == "unknown" and (a := c.aspect("latency")) and a.verdict == "unknown" and enough(c)
+    )
     return list(dict.fromkeys(found))
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from optibench import hub, plugins, weights
+from optibench import hub, plugins, signature, weights
 from optibench.errors import OptibenchError, unknown_name
 from optibench.values import Model, ModelRef, Source, Value
 
@@ -23,7 +23,7 @@ ARCHITECTURES = {
     # The last part of an architecture's class name says its task: transformers' own convention.
     "ForSequenceClassification": "text-classification",
     "ForMaskedLM": "fill-mask",
-    "ForPreTraining": "fill-mask",
+    "ForPreTraining": "feature-extraction",  # its heads differ (ELECTRA's tells false words); the encoder is there
     "ForTokenClassification": "token-classification",
     "ForQuestionAnswering": "question-answering",
     "ForImageClassification": "image-classification",
@@ -66,6 +66,8 @@ def resolve(
     say: Say = lambda text: None,
 ) -> Model:
     """The model of that name. Raises OptibenchError for whatever is wrong with the name or the files."""
+    if not name.strip():
+        raise OptibenchError("The model's name is empty. Give an alias, a Hub id, a folder or a file.")
     alias = aliases().get(name)
     task = task or (alias.task if alias else None)
     place = alias.id if alias else name
@@ -156,36 +158,54 @@ def _graph(place: str, path: Path, task: str | None) -> Model:
         inferred = inferred_task(config, path.parent) if tokenizer else None
         task = inferred if inferred in plugins.names("task") else "graph"
     ref = ModelRef(id=path.name, revision=f"sha256:{sha256}", task=task, source=source, weights_sha256=sha256)
-    return _model(ref, path, config)
+    model = _model(ref, path, config)
+    fixed = signature.fixed_sizes(signature.signature_of(path)).length
+    return msgspec.structs.replace(model, max_length=min(fixed, model.max_length or fixed)) if fixed else model
 
 
 def _model(ref: ModelRef, path: Path, config: dict[str, Any], **flags: bool) -> Model:
     folder = path if path.is_dir() else path.parent
     names = config.get("id2label") or {}
     labels = tuple(str(names[key]) for key in sorted(names, key=lambda k: int(k) if str(k).isdigit() else 0))
-    pooling = _json(folder / "1_Pooling" / "config.json")
-    way = next((w for w in ("cls_token", "max_tokens") if pooling.get(f"pooling_mode_{w}")), "mean")
     return Model(
         ref=ref,
         path=str(path.resolve()),
         config=config,
         labels=labels,
         max_length=max_length_of(config, _json(folder / "tokenizer_config.json")),
-        pooling=way.partition("_")[0],
+        pooling=pooling_of(_json(folder / "1_Pooling" / "config.json"), ref.id),
         **flags,
     )
 
 
-def max_length_of(config: dict[str, Any], tokenizer: dict[str, Any]) -> int | None:
-    """The largest number of tokens a row; None where nothing says so.
+POOLINGS = {
+    # sentence-transformers' name -> ours. Divided by a root instead of a count, a mean points the same way.
+    "mean_tokens": "mean",
+    "mean_sqrt_len_tokens": "mean",
+    "cls_token": "cls",
+    "max_tokens": "max",
+    "lasttoken": "last",
+}
 
-    RoBERTa and its kin number positions from padding_idx + 1, and count those in (514 for 512): the odd two go off.
-    """
+
+def pooling_of(config: dict[str, Any], shown: str) -> str:
+    """How token vectors become one (mean where nothing says so). Error: a way that is not known, or several."""
+    ways = [key.removeprefix("pooling_mode_") for key, on in config.items() if "pooling_mode_" in key and on is True]
+    if len(ways) > 1 or (ways and ways[0] not in POOLINGS):
+        raise OptibenchError(
+            f"{shown} pools its tokens by {' and '.join(ways)}, which this version does not. "
+            f"It knows one of: {', '.join(POOLINGS)}."
+        )
+    return POOLINGS[ways[0]] if ways else "mean"
+
+
+def max_length_of(config: dict[str, Any], tokenizer: dict[str, Any]) -> int | None:
+    """The largest number of tokens a row; None where nothing says so."""
     found = []
     for key in ("max_position_embeddings", "n_positions", "max_seq_len"):
         value = config.get(key)
         if isinstance(value, int) and value > 0:
-            found.append(value - 2 if value > 2 and (value - 2) & (value - 3) == 0 and value % 8 == 2 else value)
+            found.append(max(1, value - first_position(config)))
     value = tokenizer.get("model_max_length")
     if isinstance(value, int | float) and 0 < value < 1e6:
         found.append(int(value))
@@ -204,10 +224,12 @@ def inferred_task(config: dict[str, Any], folder: Path, pipeline_tag: str | None
 
 def task_of(config: dict[str, Any], folder: Path, asked: str | None, pipeline_tag: str | None) -> str:
     """The task, asked for or inferred. Error: it cannot be told, or is not one that this version knows."""
+    known = [name for name in plugins.names("task") if name != "graph"]  # which is for finished graphs
+    if asked == "graph":
+        raise unknown_name("task for a checkpoint", asked, known)
     if asked:
         return plugins.check("task", asked)
     found = inferred_task(config, folder, pipeline_tag)
-    known = [name for name in plugins.names("task") if name != "graph"]
     if found in known:
         return str(found)
     what = f"This is a model for {found}, which this version does not run" if found else "Its task cannot be told"
@@ -248,9 +270,26 @@ def _check_code(config: dict[str, Any], shown: str, trusted: bool) -> None:
     )
 
 
+def first_position(config: dict[str, Any]) -> int:
+    """The position of a row's first token. RoBERTa and its kin number from padding_idx + 1, and count what lies before
+    in their table (514 for 512). Their code tells: it is read, not imported."""
+    folder = _code_of(str(config.get("model_type", "")))
+    for file in folder.glob("modeling_*.py") if folder else ():
+        if "create_position_ids_from_input_ids" in file.read_text(encoding="utf-8", errors="replace"):
+            padding = config.get("pad_token_id", 1)
+            return padding + 1 if isinstance(padding, int) else 2
+    return 0
+
+
 def known_type(kind: str) -> bool:
     """Whether transformers has models of this type, told from its folders: importing it would take seconds."""
+    return _code_of(kind) is not None
+
+
+def _code_of(kind: str) -> Path | None:
+    """The folder of transformers' code for models of this type; None if it has none."""
     spec = importlib.util.find_spec("transformers")
     folders = (spec.submodule_search_locations or ()) if spec else ()
     name = kind.replace("-", "_").replace(".", "_")
-    return bool(name) and name.isidentifier() and any((Path(f) / "models" / name).is_dir() for f in folders)
+    places = [Path(f) / "models" / name for f in folders] if name.isidentifier() else []
+    return next((place for place in places if place.is_dir()), None)

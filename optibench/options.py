@@ -33,7 +33,9 @@ class Numbers(click.ParamType[tuple[int, ...]]):
         if isinstance(value, tuple):
             return value
         try:
-            return tuple(dict.fromkeys(int(part) for part in value.split(",") if part.strip()))
+            if numbers := tuple(dict.fromkeys(int(part) for part in value.split(",") if part.strip())):
+                return numbers
+            raise ValueError("none is given")
         except ValueError:
             self.fail(f"{value!r} is not whole numbers divided by commas, such as 1,8.", param, ctx)
 
@@ -128,6 +130,38 @@ def data_options(command: Callable[..., Any]) -> Callable[..., Any]:
             "--dataset",
             metavar="FILE_OR_HUB_ID",
             help="Labelled data that judge accuracy: .csv, .tsv, .jsonl, .parquet, or user/name[:config[:split]].",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def workload_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options that say what is built, in which shapes, and how often it is measured."""
+    for option in (
+        click.option(
+            "--accuracy-floor", type=float, default=0.99, show_default=True, help="Share of the score to keep."
+        ),
+        click.option(
+            "--quick", is_flag=True, help="Fewer rounds and data, for a first look; marked so, not for ranking."
+        ),
+        click.option(
+            "--wait-quiet",
+            type=Duration(),
+            metavar="5m",
+            help="Wait so long for others to leave the cores, within the budget.",
+        ),
+        click.option("--rounds", type=int, help="Rounds at least, 1 to 20. [default: 5]"),
+        click.option(
+            "--length", type=Numbers(), help="Tokens a row. [default: 128, or the model's positions if fewer]"
+        ),
+        click.option("--batch", type=Numbers(), default="1", show_default=True, help="Batch sizes."),
+        click.option(
+            "--precisions", type=Names(), help="These precisions, e.g. fp32,bf16,int8,int8-dynamic,int8-weights."
+        ),
+        click.option("--backends", type=Names(), help="Only these backends (the reference always runs)."),
+        click.option(
+            "--targets", type=Names(), default="cpu", show_default=True, help="Hardware targets (optibench targets)."
         ),
     ):
         command = option(command)

@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -16,8 +17,13 @@ from optibench.build import Workshop
 from optibench.cache import Cache, sha256_of_file
 from optibench.errors import OptibenchError
 from optibench.plan import Plan
+from optibench.render.plain import markdown_plain
 from optibench.strict_json import strict_json, value_from_json
 from optibench.values import Artifact, Case, Model, Value
+from optibench.weights import graph_files
+
+if TYPE_CHECKING:
+    from optibench.arrays import Arrays
 
 MANIFEST = "optibench.json"
 PACKAGE_SCHEMA = 1
@@ -69,12 +75,12 @@ def write(plan: Plan, out: Path, cache: Cache, say: Callable[[str], None]) -> Pa
             say(f"building {case.case.name}")
             artifact = workshop.artifact(case.case)
             example = cache.path(workshop.inputs(plan.model).key) / f"shape-{plan.workload.shapes[0].name}.npz"
-            names = list(next(batches_of(example)))
+            arrays = next(batches_of(example))
         (folder / "build.log").unlink(missing_ok=True)
         file = _copy_graph(artifact, folder)
         _copy_tokenizer(plan.model, folder)
         _write_manifest(folder, plan.model, case.case, artifact, file)
-        (folder / "README.md").write_text(readme(plan.model, case.case, artifact, file.name, names), encoding="utf-8")
+        (folder / "README.md").write_text(readme(plan.model, case.case, artifact, file.name, arrays), encoding="utf-8")
         folder.chmod(0o755)
         if out.exists():
             out.rmdir()
@@ -95,7 +101,8 @@ def opened(folder: Path) -> Package:
         raise OptibenchError(f"{folder} holds no exported build: {MANIFEST} cannot be read.") from error
     found = value_from_json(data, Package, PACKAGE_SCHEMA, str(where))
     for name, sha256 in {found.artifact.path: "", **found.files}.items():
-        if Path(name).name != name or not (folder / name).is_file() or sha256_of_file(folder / name) != sha256:
+        inside = (folder / name).resolve().is_relative_to(folder.resolve())
+        if not inside or not (folder / name).is_file() or sha256_of_file(folder / name) != sha256:
             raise OptibenchError(
                 f"{folder} is not as it was exported: {name} is missing or another. Export the build again."
             )
@@ -111,7 +118,10 @@ def _write_manifest(folder: Path, model: Model, case: Case, artifact: Artifact, 
         case=case,
         model=msgspec.structs.replace(model, path=""),
         artifact=msgspec.structs.replace(artifact, path=file.name),
-        files={path.name: sha256_of_file(path) for path in _belonging(artifact)},
+        files={
+            path.relative_to(Path(artifact.path).parent).as_posix(): sha256_of_file(path)
+            for path in _belonging(artifact)
+        },
     )
     (folder / MANIFEST).write_bytes(msgspec.json.format(strict_json(manifest), indent=2) + b"\n")
 
@@ -121,16 +131,19 @@ def _copy_graph(artifact: Artifact, folder: Path) -> Path:
     if path.is_dir():
         raise OptibenchError("This backend builds nothing: the model's own folder is what it runs. Export another one.")
     for file in _belonging(artifact):
-        shutil.copy(file, folder / file.name)
+        to = folder / file.relative_to(path.parent)
+        to.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(file, to)
     return folder / path.name
 
 
 def _belonging(artifact: Artifact) -> list[Path]:
-    """The graph with what belongs to it: everything in its cache entry but the cache's own manifest."""
+    """The graph with what belongs to it: everything in its cache entry but the cache's own manifest; of the user's own
+    graph the files that its weights lie in."""
     path = Path(artifact.path)
     if artifact.recipe:
         return sorted(file for file in path.parent.iterdir() if file.name != "entry.json")
-    return [path, path.with_suffix(".bin")] if path.suffix == ".xml" else [path]
+    return graph_files(path)
 
 
 def _copy_tokenizer(model: Model, folder: Path) -> None:
@@ -143,13 +156,16 @@ def _copy_tokenizer(model: Model, folder: Path) -> None:
         shutil.copy(home / "config.json", folder / "config.json")
 
 
-def readme(model: Model, case: Case, artifact: Artifact, file: str, names: list[str]) -> str:
-    """A README of a few lines of code that run as they stand, in the folder's parent or anywhere."""
+def readme(model: Model, case: Case, artifact: Artifact, file: str, arrays: Arrays) -> str:
+    """A README of a few lines of code that run as they stand, in the folder's parent or anywhere; ``arrays`` is an
+    example of the inputs, for a graph that no tokenizer feeds."""
     text = bool(inputs.tokenizer_digest(model))
     feeds = (
         'inputs = AutoTokenizer.from_pretrained(here)(["Which build should I ship?"], return_tensors="np")'
         if text
-        else "inputs = ...  # arrays by name: " + ", ".join(names)
+        else "inputs = {  # put your own arrays here\n"
+        + "".join(f"    {name!r}: numpy.ones({a.shape}, {a.dtype.name!r}),\n" for name, a in arrays.items())
+        + "}"
     )
     backend = plugins.load("backend", case.backend)
     needs = [case.backend, *(["transformers"] if text else [])]
@@ -157,9 +173,10 @@ def readme(model: Model, case: Case, artifact: Artifact, file: str, names: list[
     if artifact.recipe and not model.is_graph and text:
         ways.append(_transformers_lines(feeds))
     code = "\n\n".join(f"```python\n{lines}\n```" for lines in ways)
-    return f"""# {model.ref.id}: {case.backend} {case.precision}
+    shown = markdown_plain(model.ref.id)
+    return f"""# {shown}: {case.backend} {case.precision}
 
-Built by optibench {__version__} from {model.ref.id} at revision {model.ref.revision} ({model.ref.task}).
+Built by optibench {__version__} from {shown} at revision {model.ref.revision} ({model.ref.task}).
 The graph is `{file}`, sha256 of its content `{artifact.sha256}`.
 
     pip install {" ".join(needs)}
@@ -170,8 +187,11 @@ The graph is `{file}`, sha256 of its content `{artifact.sha256}`.
 
 def _plain_lines(backend: ModuleType, case: Case, file: str, feeds: str, text: bool) -> str:
     imports, lines = backend.usage(file, case.precision)
-    tokenizer = "from transformers import AutoTokenizer\n" if text else ""
-    return f"from pathlib import Path\n\n{imports}\n{tokenizer}\n{HERE}\n{feeds}\n{lines}"
+    if text:
+        imports += "\nfrom transformers import AutoTokenizer"
+    else:
+        imports = f"import numpy\n{imports}"
+    return f"from pathlib import Path\n\n{imports}\n\n{HERE}\n{feeds}\n{lines}"
 
 
 def _transformers_lines(feeds: str) -> str:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from pathlib import Path
 
 import msgspec
 
-from optibench import plugins, targets
+from optibench import plugins, signature, targets
 from optibench.cache import Cache
 from optibench.errors import OptibenchError, unknown_name
 from optibench.values import PRECISIONS, Artifact, Build, Case, Host, Model, Shape, Target, Value, Workload
 
 AGAINST = "against"
 """The variant of cases that a run is held against."""
+LARGEST_SIDE = 1 << 20
+"""Of a batch or a length: more is a slip of the finger."""
 QUICK = {"rounds": 3, "blocks": 12, "burst_seconds": 0.03, "limit": 200, "budget_seconds": 90.0, "tier": "quick"}
 
 
@@ -116,9 +120,17 @@ def check_names(request: Request, known: dict[str, Target]) -> None:
             raise unknown_name("precision", precision, PRECISIONS)
     if request.task:
         plugins.check("task", request.task)
+    if not request.batches:
+        raise OptibenchError("No batch size is given. Give at least one with --batch, for example --batch 1.")
     for name, values in (("--batch", request.batches), ("--length", request.lengths)):
-        if any(value < 1 for value in values):
-            raise OptibenchError(f"{name} takes whole numbers of at least 1, not {min(values)}.")
+        if any(not 1 <= value <= LARGEST_SIDE for value in values):
+            strange = next(value for value in values if not 1 <= value <= LARGEST_SIDE)
+            raise OptibenchError(f"{name} takes whole numbers from 1 to {LARGEST_SIDE}, not {strange}.")
+    for name, value in (("--dataset", request.dataset), ("--calibration", request.calibration)):
+        if value is not None and not value.strip():
+            raise OptibenchError(f"{name} is empty. Give a file or a Hub data set's id, or leave it out.")
+    if not 0 <= request.seed < 1 << 32:
+        raise OptibenchError(f"--seed takes a whole number from 0 to {(1 << 32) - 1}, not {request.seed}.")
     if request.limit is not None and request.limit < 1:
         raise OptibenchError(f"--limit takes a whole number of at least 1, not {request.limit}.")
     if request.rounds is not None and not 1 <= request.rounds <= 20:
@@ -127,7 +139,7 @@ def check_names(request: Request, known: dict[str, Target]) -> None:
         raise OptibenchError(
             f"--accuracy-floor is a share of the reference's score, from 0 to 1, not {request.accuracy_floor}."
         )
-    if request.budget_seconds is not None and request.budget_seconds <= 0:
+    if request.budget_seconds is not None and not 0 < request.budget_seconds < math.inf:
         raise OptibenchError("--budget takes a time above zero, such as 90s, 10m or 1h.")
 
 
@@ -218,8 +230,16 @@ def _workload(request: Request, model: Model) -> Workload:
         raise OptibenchError(
             f"{model.ref.id} has {limit} positions, so --length {max(too_long)} is too long. Give at most {limit}."
         )
-    lengths = request.lengths or (min(128, limit or 128),)
-    shapes = tuple(Shape(batch=batch, length=length) for batch in request.batches for length in lengths)
+    batches, lengths = request.batches, request.lengths
+    if model.is_graph:
+        inputs = signature.signature_of(Path(model.path))
+        fixed = signature.fixed_sizes(inputs)
+        lengths = signature.asked_sizes("length", "--length", lengths, fixed.length)
+        batches = signature.asked_sizes("batch", "--batch", () if batches == (1,) else batches, fixed.batch) or (1,)
+    lengths = lengths or (min(128, limit or 128),)
+    shapes = tuple(Shape(batch=batch, length=length) for batch in batches for length in lengths)
+    if model.ref.task == "graph":
+        signature.inputs_for(inputs, shapes[0], request.seed)  # an input that cannot be made is said now
     settings: dict[str, object] = dict(QUICK) if request.quick else {}
     if request.rounds is not None:
         settings["rounds"] = request.rounds

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import shutil
 import sys
 import time
@@ -22,7 +23,7 @@ class Progress:
     """Tells what goes on. Called between steps: it has no thread, so it costs nothing while a case is measured."""
 
     def __init__(self, stream: TextIO | None = None, quiet: bool = False) -> None:
-        self.stream = stream or sys.stderr
+        self.stream = stream or sys.stderr or io.StringIO()  # None where it was closed
         self.quiet = quiet
         self.live = self.stream.isatty()
         self.start = self.last = time.monotonic()

@@ -124,6 +124,8 @@ def _make(
             _quantize_openvino(parent_file, folder / "openvino_model.xml", build.precision, samples)
     except OptibenchError:
         raise
+    except ImportError as error:
+        raise export.not_installed(error, form) from error
     except Exception as error:  # quantizers rewrite any graph there is: anything can come out
         raise CaseFailed(f"This model cannot be quantized to {build.precision}: {first_line(error)}") from error
     if parent:

@@ -46,12 +46,18 @@ class Result:
         """Copies the run's folder to ``directory``, records and all, so that ``load`` opens it there."""
         import shutil
 
-        to = Path(directory)
-        if to.exists() and any(to.iterdir()):
-            raise OptibenchError(f"{to} is not empty. Give a new folder, so that nothing is overwritten.")
-        if self.path is not None and self.path.resolve() != to.resolve():
-            shutil.copytree(self.path, to, dirs_exist_ok=True)
-        else:
+        to = Path(directory).expanduser()
+        try:
+            if to.exists() and any(to.iterdir()):
+                raise OptibenchError(f"{to} is not empty. Give a new folder, so that nothing is overwritten.")
             to.mkdir(parents=True, exist_ok=True)
+            if self.path is not None:  # the run's own files: it may lie in a folder with others
+                for name in store.FILES:
+                    if (self.path / name).is_file():
+                        shutil.copy2(self.path / name, to / name)
+                if (self.path / "logs").is_dir():
+                    shutil.copytree(self.path / "logs", to / "logs")
             store.write_whole(to / store.COMPARISON, store.json_text(self.comparison).encode())
+        except OSError as error:
+            raise OptibenchError(f"{to} cannot be written: {error.strerror or error}. Give another folder.") from error
         return to

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from optibench.errors import OptibenchError
 from optibench.values import Shape, Value
@@ -21,45 +21,87 @@ class Input(Value, frozen=True, kw_only=True):
 
 
 def signature_of(path: Path) -> list[Input]:
-    """The graph's inputs, asked of the runtime that reads it."""
-    if path.suffix == ".xml":
+    """The graph's inputs, as its file declares them. Errors: it cannot be read, or has no inputs of numbers."""
+    found = _openvino_inputs(path) if path.suffix == ".xml" else _onnx_inputs(path)
+    if not found:
+        raise OptibenchError(f"{path.name} has no inputs, so there is nothing to vary and nothing to time.")
+    return found
+
+
+def _openvino_inputs(path: Path) -> list[Input]:
+    try:
         import openvino
-
+    except ImportError as error:
+        raise OptibenchError("Reading an OpenVINO file needs openvino: pip install 'optibench[openvino]'") from error
+    try:
         model = openvino.Core().read_model(path)
-        return [
-            Input(
-                name=port.get_any_name(),
-                kind=str(port.get_element_type().to_dtype()),
-                shape=tuple(d.get_length() if d.is_static else None for d in port.get_partial_shape()),
-            )
-            for port in model.inputs
-        ]
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    except RuntimeError as error:  # the first lines name a place in OpenVINO's code, the last ones what is wrong
+        why = str(error).strip().splitlines()[-1]
+        raise OptibenchError(f"{path.name} cannot be read by OpenVINO: {why}. Fetch or save it again.") from error
     return [
         Input(
-            name=i.name,
-            kind=_numpy_kind(i.name, i.type),
-            shape=tuple(d if isinstance(d, int) else None for d in i.shape),
+            name=port.get_any_name(),
+            kind=str(port.get_element_type().to_dtype()),
+            shape=tuple(d.get_length() if d.is_static else None for d in port.get_partial_shape()),
         )
-        for i in session.get_inputs()
+        for port in model.inputs
     ]
 
 
-def _numpy_kind(name: str, kind: str) -> str:
-    element = kind.removeprefix("tensor(").removesuffix(")")
-    names = {"float": "float32", "double": "float64", "float16": "float16", "bool": "bool"}
-    if element in names or element in ("int64", "int32", "int16", "int8", "uint64", "uint32", "uint16", "uint8"):
-        return names.get(element, element)
-    raise OptibenchError(f"The graph's input {name!r} is of the type {kind}, for which no input can be made.")
+def _onnx_inputs(path: Path) -> list[Input]:
+    import onnx
+
+    graph = onnx.load(path, load_external_data=False).graph
+    weights = {tensor.name for tensor in graph.initializer}  # which old files list among the inputs
+    return [
+        Input(
+            name=port.name,
+            kind=_numpy_kind(port),
+            shape=tuple(d.dim_value if d.dim_value > 0 else None for d in port.type.tensor_type.shape.dim),
+        )
+        for port in graph.input
+        if port.name not in weights
+    ]
 
 
-def has_length(signature: list[Input]) -> bool:
-    """Whether the graph's inputs have a free axis besides the first that reads as a text's length."""
-    return any(_is_text(i) and None in i.shape[1:] for i in signature)
+def _numpy_kind(port: Any) -> str:
+    import onnx
+
+    kind = ""
+    if port.type.HasField("tensor_type"):
+        kind = onnx.helper.tensor_dtype_to_np_dtype(port.type.tensor_type.elem_type).name
+    if kind.lstrip("u").rstrip("0123456789") not in ("int", "float", "bool"):
+        raise OptibenchError(
+            f"The graph's input {port.name!r} is no tensor of numbers, so no input can be made for it."
+        )
+    return kind
+
+
+class Sizes(Value, frozen=True, kw_only=True):
+    """What a graph fixes of its inputs: the number of rows and of tokens a row (None: free; 0 tokens: no text)."""
+
+    batch: int | None
+    length: int | None
+
+
+def fixed_sizes(signature: list[Input]) -> Sizes:
+    """The sizes that the graph's inputs fix, so that no shape is reported that was not run."""
+    rows = [one.shape[0] for one in signature if one.shape]
+    tokens = [one.shape[1] for one in signature if _is_text(one)]
+    return Sizes(
+        batch=None if not rows or None in rows else rows[0],
+        length=0 if not tokens else None if None in tokens else max(size or 0 for size in tokens),
+    )
+
+
+def asked_sizes(kind: str, option: str, asked: tuple[int, ...], fixed: int | None) -> tuple[int, ...]:
+    """The sizes to run: those asked for, or the one that the graph fixes. Error: another one was asked for."""
+    if fixed is None:
+        return asked
+    if asked and asked != (fixed,):
+        what = f"a {kind} of {fixed} only: it was exported with that size" if fixed else f"no {kind}: it reads no text"
+        raise OptibenchError(f"This graph takes {what}. Leave {option} out, or export it with a free size.")
+    return (fixed,)
 
 
 def _is_text(one: Input) -> bool:

@@ -44,6 +44,8 @@ class Run:
     """A run's folder at ``path``; ``create`` makes one, ``open_run`` finds one."""
 
     path: Path
+    made: tuple[Path, ...] = ()
+    """Folders that ``create`` made for it, the innermost first."""
 
     @property
     def logs(self) -> Path:
@@ -51,15 +53,18 @@ class Run:
         return self.path / "logs"
 
     def discard_if_empty(self) -> None:
-        """Takes the folder away again if nothing was recorded: a mistyped command leaves no trace."""
+        """Takes away again what ``create`` made if nothing was recorded: a mistyped command leaves no trace. What the
+        user had there before stays."""
         if (self.path / RECORDS).exists():
             return
-        shutil.rmtree(self.logs, ignore_errors=True)
         for name in (PLAN, CONSTRAINTS):
             (self.path / name).unlink(missing_ok=True)
-        with suppress(OSError):  # it held something of the user's before, and stays
-            self.path.rmdir()
-            self.path.parent.rmdir() if self.path.parent.name == RUNS else None
+        if self.logs in self.made:
+            shutil.rmtree(self.logs, ignore_errors=True)
+        with suppress(OSError):  # something else came to lie there
+            for folder in self.made:
+                if folder != self.logs:
+                    folder.rmdir()
 
     def append(self, record: Record) -> None:
         """Adds one record as one line, on the disk when this returns, whole or not at all.
@@ -135,6 +140,7 @@ def create(out: Path | None, model_id: str) -> Run:
     Errors: the folder holds a run already, a file is in the way, or it cannot be written.
     """
     path = out.expanduser() if out else _default_path(model_id)
+    made = tuple(p for p in (path / "logs", path, *path.parents) if not p.exists())
     try:
         path.mkdir(parents=True, exist_ok=True)
         if any((path / name).exists() for name in FILES):
@@ -153,7 +159,7 @@ def create(out: Path | None, model_id: str) -> Run:
         raise OptibenchError(
             f"The run's folder {path} cannot be written: {error.strerror or error}. Give another folder with --out."
         ) from error
-    return Run(path)
+    return Run(path, made)
 
 
 def create_beside(path: Path, suffix: str) -> Run:

@@ -56,7 +56,15 @@ def target_from_file(path: Path) -> Target:
     except OSError as error:
         raise OptibenchError(f"{path} cannot be read: {error.strerror}.") from error
     _known(path, "key", table, KEYS)
+    for key in ("match", "backends", "options", "env"):
+        if not isinstance(table.get(key, {}), dict):
+            raise OptibenchError(f"{path}: {key} must be a table, [{key}]. targets/cpu.toml shows what each key holds.")
     _known(path, "key of [match]", table.get("match", {}), MATCH_KEYS)
+    for key, value in table.get("match", {}).items():
+        if not all(isinstance(one, str) for one in _list(value)):
+            raise OptibenchError(f"{path}: {key} of [match] must be a text or a list of texts, not {value!r}.")
+    if "gpu" in table.get("match", {}):
+        _known(path, "gpu of [match]", _list(table["match"]["gpu"]), tuple(DRIVERS))
     _known(path, "backend", table.get("backends", {}), plugins.names("backend"))
     _known(path, "backend of [options]", table.get("options", {}), plugins.names("backend"))
     asked = [p for names in table.get("backends", {}).values() if isinstance(names, list) for p in names]
@@ -96,20 +104,23 @@ def mismatch(target: Target, host: Host) -> str | None:
     if vendor and hosts.cpu_vendor() not in _list(vendor):
         maker = hosts.cpu_vendor() or "an unknown maker"
         return f"this processor is by {maker}, the target is for {' or '.join(_list(vendor))}"
-    if gpu := match.get("gpu"):
-        sign, why = DRIVERS[gpu]
-        # NVIDIA's driver names cards without its maker ("Tesla T4"); what is not Intel's is NVIDIA's.
-        cards = [card for card in host.gpus if card == sign or (gpu == "nvidia" and not card.startswith("Intel"))]
+    if kinds := _list(match.get("gpu", [])):
+        cards = [card for card in host.gpus for kind in kinds if _is_of(card, kind)]
         if not cards:
-            return why
+            return "; ".join(DRIVERS[kind][1] for kind in kinds)
         wanted = _list(match.get("gpu_name", []))
         if wanted and not any(name.lower() in card.lower() for name in wanted for card in cards):
             return f"this machine has {', '.join(cards)}; the target is for {' or '.join(wanted)}"
     return None
 
 
-def _list(value: Any) -> list[str]:
-    return [value] if isinstance(value, str) else list(value)
+def _is_of(card: str, kind: str) -> bool:
+    # NVIDIA's driver names cards without its maker ("Tesla T4"); what is not Intel's is NVIDIA's.
+    return card == DRIVERS[kind][0] or (kind == "nvidia" and not card.startswith("Intel"))
+
+
+def _list(value: Any) -> list[Any]:
+    return list(value) if isinstance(value, list | tuple) else [value]
 
 
 def environment(target: Target, threads: int) -> dict[str, str]:

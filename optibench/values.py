@@ -61,7 +61,7 @@ class Model(Value, frozen=True, kw_only=True):
 
     ``path`` is a directory in Hugging Face format, or the .onnx or .xml file of a model given as a graph.
     ``config`` is its config.json; ``labels`` are in the order of the logits; ``max_length`` is the largest number of
-    positions (None: no limit known); ``pooling`` says how token vectors become one (mean, cls or max).
+    positions (None: no limit known); ``pooling`` says how token vectors become one (mean, cls, max or last).
     """
 
     ref: ModelRef

@@ -24,6 +24,13 @@ WORDS = (  # noqa: SIM905
 Optibench = Callable[..., subprocess.CompletedProcess[str]]
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A test over a run of every real build is slow, whichever of them asks for that run first."""
+    for item in items:
+        if "finished" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.slow)
+
+
 @pytest.fixture(scope="session")
 def cache_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An artifact cache for the whole session: what one test built, the next takes."""
@@ -38,7 +45,14 @@ def optibench(cache_root: Path) -> Optibench:
         return subprocess.run(
             [sys.executable, "-m", "optibench.cli", *map(str, args)],
             cwd=cwd,
-            env={**os.environ, "OPTIBENCH_CACHE": str(cache_root), "HF_HUB_OFFLINE": "1", **(env or {})},
+            # COLUMNS: pytest-xdist sets it, and where a line breaks must not decide a test.
+            env={
+                **os.environ,
+                "OPTIBENCH_CACHE": str(cache_root),
+                "HF_HUB_OFFLINE": "1",
+                "COLUMNS": "160",
+                **(env or {}),
+            },
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -109,3 +110,24 @@ def test_entries_are_listed_and_removed_and_leftovers_found(tmp_path: Path) -> N
     assert [path.name for path in cache.leftovers()] == [".making-abc"]
     cache.remove(entry.key)
     assert list(cache.entries()) == []
+
+
+def test_what_a_living_run_is_making_is_no_leftover(tmp_path: Path) -> None:
+    cache, seen = Cache(tmp_path), []
+
+    def make(folder: Path) -> None:
+        (folder / "file").write_text("half")
+        seen.extend(Cache(tmp_path).leftovers())
+
+    cache.get_or_make("test", {"a": 1}, make)
+    assert seen == []
+
+
+def test_a_file_where_an_entry_should_be_is_damage_like_any_other(tmp_path: Path) -> None:
+    cache = Cache(tmp_path)
+    entry = cache.get_or_make("test", {"a": 1}, lambda folder: None)
+    shutil.rmtree(cache.path(entry.key))
+    cache.path(entry.key).write_text("in the way")
+    with pytest.raises(Damaged):
+        cache.verify(entry.key)
+    assert cache.get_or_make("test", {"a": 1}, lambda folder: None).key == entry.key

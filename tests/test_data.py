@@ -57,9 +57,59 @@ def test_plain_text_is_one_text_a_line(tmp_path: Path) -> None:
     assert data.rows(str(tmp_path / "a.txt"), {"text": ("text",)}, {}) == [{"text": "one"}, {"text": "two"}]
 
 
+@pytest.mark.parametrize("odd", ["\u2028", "\x85", "\x0c", "\x1c"])
+@pytest.mark.parametrize("suffix", [".csv", ".tsv", ".jsonl", ".txt"])
+def test_a_rare_separator_inside_a_text_does_not_end_its_row(tmp_path: Path, suffix: str, odd: str) -> None:
+    text = f"good{odd}film"
+    content = {".csv": f"text,label\n{text},1\n", ".tsv": f"text\tlabel\n{text}\t1\n", ".txt": f"{text}\n"}
+    usual = json.dumps({"text": text, "label": "1"}, ensure_ascii=False) + "\n"
+    (tmp_path / f"a{suffix}").write_text(content.get(suffix, usual), encoding="utf-8", newline="")
+    found = data.rows(str(tmp_path / f"a{suffix}"), {"text": ("text",)}, {})
+    assert found == [{"text": text}]
+
+
+def test_blank_lines_and_blanks_in_the_header_are_no_trouble(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("\ntext, label\n\ngood,1\n\n")
+    assert data.rows(str(tmp_path / "a.csv"), ROLES, {}) == [{"text": "good", "label": "1"}]
+
+
+def test_a_text_of_a_book_is_read_whole(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("text,label\n" + "word " * 60_000 + ",1\n")
+    assert len(data.rows(str(tmp_path / "a.csv"), ROLES, {})[0]["text"]) == 300_000
+
+
+def test_a_quotation_mark_in_a_tsv_is_a_character(tmp_path: Path) -> None:
+    (tmp_path / "a.tsv").write_text('text\tlabel\n"good film\t1\nbad\t0\n')
+    assert data.rows(str(tmp_path / "a.tsv"), ROLES, {})[0]["text"] == '"good film'
+
+
+def test_a_column_that_the_first_row_lacks_is_found(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text('{"label": 1, "text": "a"}\n{"text": "b", "label": 0, "text_pair": "c"}\n')
+    with pytest.raises(OptibenchError, match=r"Row 1 of the data set .* has no text_pair"):
+        data.rows(str(tmp_path / "a.jsonl"), ROLES, {})
+
+
+def test_labels_of_the_hubs_parquet_files_know_their_names(tmp_path: Path) -> None:
+    features = {"text": {"dtype": "string"}, "label": {"_type": "ClassLabel", "names": ["yes", "no"]}}
+    table = pyarrow.table({"text": ["a", "b"], "label": [1, 0]})
+    table = table.replace_schema_metadata({"huggingface": json.dumps({"info": {"features": features}})})
+    pyarrow.parquet.write_table(table, tmp_path / "a.parquet")
+    found = data.rows(str(tmp_path / "a.parquet"), ROLES, {})
+    assert [row["label"].name for row in found] == ["no", "yes"]
+    assert data.reference(str(tmp_path / "a.parquet"), found).count == 2
+
+
 @pytest.mark.parametrize(
     ("name", "content", "words"),
     [
+        ("a.csv", b"text,label\n   ,1\n", "Row 1 of the data set .* has no text"),
+        ("a.jsonl", b'{"text": "a", "label": NaN}\n', "Row 1 of the data set .* has no label"),
+        ("a.jsonl", b'{"text": "a", "label": [0, 2]}\n', "holds a list as label"),
+        ("a.jsonl", b'{"text": {"en": "a"}, "label": 1}\n', "holds a dict as text"),
+        ("a.jsonl", b'{"text": "a\\ud83d", "label": 1}\n', "Row 1 of the data set .* holds half a character"),
+        ("a.csv", b"text,text,label\na,b,1\n", "names the column 'text' twice"),
+        ("a.csv", b'text,label\nfine,1\n"good" film,1\n', "Line 3: .*double the marks"),
+        ("a.csv", b"text,label\ngood,1,\n", "Line 2 has 3 fields, the header 2"),
         ("a.json", b"{}", "JSON objects"),
         ("a.jsonl", b"[1]\n", "JSON objects"),
         ("a.jsonl", b"{\n", "cannot be read as jsonl"),

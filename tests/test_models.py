@@ -76,8 +76,12 @@ def test_a_task_that_is_not_run_yet_is_named_with_those_that_are(folder: Path) -
     ("config", "tokenizer", "limit"),
     [
         ({"max_position_embeddings": 512}, {}, 512),
-        ({"max_position_embeddings": 514}, {}, 512),  # RoBERTa and its kin
-        ({"max_position_embeddings": 8194}, {}, 8192),
+        ({"max_position_embeddings": 514, "model_type": "bert"}, {}, 514),
+        ({"max_position_embeddings": 514, "model_type": "roberta"}, {}, 512),
+        ({"max_position_embeddings": 512, "model_type": "roberta", "pad_token_id": 1}, {}, 510),
+        ({"max_position_embeddings": 130, "model_type": "mpnet", "pad_token_id": 1}, {}, 128),
+        ({"max_position_embeddings": 100, "model_type": "xlm-roberta", "pad_token_id": 0}, {}, 99),
+        ({"max_position_embeddings": 512, "model_type": "electra", "pad_token_id": 0}, {}, 512),
         ({"max_position_embeddings": 512}, {"model_max_length": 256}, 256),
         ({"max_position_embeddings": 512}, {"model_max_length": 1e30}, 512),
         ({"n_positions": 1024}, {}, 1024),
@@ -140,3 +144,22 @@ def test_weights_in_files_beside_a_graph_are_part_of_it_and_missed_when_they_are
     (tmp_path / "model.data").unlink()
     with pytest.raises(OptibenchError, match=r"keeps weights in model\.data"):
         models.resolve(str(path))
+
+
+@pytest.mark.parametrize(
+    ("config", "way"),
+    [
+        ({}, "mean"),
+        ({"pooling_mode_cls_token": True, "pooling_mode_mean_tokens": False}, "cls"),
+        ({"pooling_mode_lasttoken": True, "include_prompt": True}, "last"),
+        ({"pooling_mode_mean_sqrt_len_tokens": True}, "mean"),
+    ],
+)
+def test_pooling_is_what_the_model_says(config: dict[str, Any], way: str) -> None:
+    assert models.pooling_of(config, "user/model") == way
+
+
+@pytest.mark.parametrize("ways", [["weightedmean_tokens"], ["cls_token", "mean_tokens"]])
+def test_a_pooling_that_is_not_known_is_refused(ways: list[str]) -> None:
+    with pytest.raises(OptibenchError, match=f"pools its tokens by {' and '.join(ways)}"):
+        models.pooling_of({f"pooling_mode_{way}": True for way in ways}, "user/model")

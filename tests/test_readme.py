@@ -50,6 +50,7 @@ def test_the_test_command_of_the_readme_is_what_ci_runs() -> None:
     assert set(",".join(re.findall(r"tox run -e (\S+)", run)).split(",")) == environments
 
 
+@pytest.mark.slow
 def test_the_main_job_runs_as_the_readme_says(optibench: Optibench, tmp_path: Path) -> None:
     """The README's own comparison of a real model on real data; --quick is all that is added."""
     line = next(line for line in commands() if "compare minilm --targets" in line)
@@ -62,6 +63,7 @@ def test_the_main_job_runs_as_the_readme_says(optibench: Optibench, tmp_path: Pa
     assert next((tmp_path / "optibench-runs").iterdir()).joinpath("report.md").is_file()
 
 
+@pytest.mark.slow
 def test_the_python_lines_of_the_readme_are_typed_and_run(tmp_path: Path, cache_root: Path) -> None:
     import os
 

@@ -14,7 +14,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from optibench import qdq
 from optibench.errors import OptibenchError
-from optibench.signature import inputs_for, signature_of
+from optibench.signature import Sizes, asked_sizes, fixed_sizes, inputs_for, signature_of
 from optibench.values import Shape
 
 
@@ -51,6 +51,66 @@ def test_a_size_that_cannot_be_guessed_names_the_input(tmp_path: Path) -> None:
     signature = signature_of(graph(tmp_path, {"audio": (TensorProto.FLOAT, ["b", "samples"])}))
     with pytest.raises(OptibenchError, match=r"'audio'.*free axis 1"):
         inputs_for(signature, Shape(batch=1, length=16), seed=0)
+
+
+@pytest.mark.parametrize(
+    ("inputs", "batch", "length"),
+    [
+        ({"ids": (TensorProto.INT64, ["b", "n"]), "mask": (TensorProto.INT32, ["b", "n"])}, None, None),
+        ({"ids": (TensorProto.INT64, [1, 64])}, 1, 64),
+        ({"ids": (TensorProto.INT64, ["b", 64])}, None, 64),
+        ({"pixels": (TensorProto.FLOAT, [4, 3, 8, 8])}, 4, 0),
+        ({"pixels": (TensorProto.FLOAT, ["b", 3, 8, 8])}, None, 0),
+    ],
+)
+def test_the_sizes_that_a_graph_fixes_are_told(
+    tmp_path: Path, inputs: dict[str, Any], batch: int | None, length: int | None
+) -> None:
+    assert fixed_sizes(signature_of(graph(tmp_path, inputs))) == Sizes(batch=batch, length=length)
+
+
+def test_a_size_is_the_graphs_own_and_no_other_may_be_asked_for() -> None:
+    assert asked_sizes("batch", "--batch", (), 4) == (4,)
+    assert asked_sizes("batch", "--batch", (1, 8), None) == (1, 8)
+    with pytest.raises(OptibenchError, match=r"a batch of 4 only.*Leave --batch out"):
+        asked_sizes("batch", "--batch", (8,), 4)
+    with pytest.raises(OptibenchError, match="no length: it reads no text"):
+        asked_sizes("length", "--length", (32,), 0)
+
+
+def test_a_weight_that_an_old_file_lists_among_its_inputs_is_none(tmp_path: Path) -> None:
+    path = graph(tmp_path, {"x": (TensorProto.FLOAT, [1, 3]), "w": (TensorProto.FLOAT, [1, 3])})
+    model = onnx.load(path)
+    model.graph.initializer.append(numpy_helper.from_array(np.zeros((1, 3), np.float32), "w"))
+    onnx.save(model, path)
+    assert [one.name for one in signature_of(path)] == ["x"]
+
+
+def test_a_graph_without_inputs_is_refused(tmp_path: Path) -> None:
+    path = graph(tmp_path, {"w": (TensorProto.FLOAT, [1, 3])})
+    model = onnx.load(path)
+    model.graph.initializer.append(numpy_helper.from_array(np.zeros((1, 3), np.float32), "w"))
+    onnx.save(model, path)
+    with pytest.raises(OptibenchError, match="has no inputs"):
+        signature_of(path)
+
+
+def test_openvino_weights_that_are_cut_off_are_told_in_its_own_words(tmp_path: Path) -> None:
+    import openvino
+
+    weight = numpy_helper.from_array(np.ones((64, 64), np.float32), "w")
+    ports = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 64]) for name in "xy"]
+    made = helper.make_graph([helper.make_node("MatMul", ["x", "w"], ["y"])], "g", ports[:1], ports[1:], [weight])
+    onnx.save(helper.make_model(made, opset_imports=[helper.make_opsetid("", 20)], ir_version=10), tmp_path / "a.onnx")
+    openvino.save_model(openvino.convert_model(tmp_path / "a.onnx"), tmp_path / "a.xml")
+    (tmp_path / "a.bin").write_bytes(b"short")
+    with pytest.raises(OptibenchError, match=r"a\.xml cannot be read by OpenVINO: .*Fetch or save it again"):
+        signature_of(tmp_path / "a.xml")
+
+
+def test_an_input_that_is_no_number_is_named(tmp_path: Path) -> None:
+    with pytest.raises(OptibenchError, match="'words' is no tensor of numbers"):
+        signature_of(graph(tmp_path, {"words": (TensorProto.STRING, ["b"])}))
 
 
 def run(model: onnx_ir.Model, feeds: dict[str, np.ndarray]) -> list[Any]:

@@ -60,6 +60,10 @@ def test_a_users_folder_adds_targets_and_takes_the_place_of_ours(tmp_path: Path)
         (GOOD.replace('"cpu"', '"gpu"'), "device"),
         (GOOD.replace('["fp32"]\n[', "3\n["), "precisions"),
         (GOOD.replace('"mine"', '"yours"'), "the name must be the file's"),
+        (GOOD + '[match]\ngpu = "amd"\n', "unknown gpu of .match. 'amd'.*Known: nvidia"),
+        (GOOD + "[match]\narch = 5\n", "arch of .match. must be a text"),
+        ("match = 5\n" + GOOD, "match must be a table"),
+        (GOOD + "[options]\nonnxruntime = 3\n", "options"),
         ("name = ", "not valid TOML"),
     ],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -10,32 +11,32 @@ from typing import Any
 import click
 
 from optibench.commands.shared import command_line, request_from_options
-from optibench.options import Duration, Names, Numbers, data_options, model_options
+from optibench.errors import OptibenchError
+from optibench.options import Duration, data_options, model_options, workload_options
 from optibench.progress import Progress
 
 
 @click.command()
 @click.argument("model", required=False)
-@click.option("--targets", type=Names(), default="cpu", show_default=True, help="Hardware targets (optibench targets).")
-@click.option("--backends", type=Names(), help="Only these backends (the reference always runs).")
-@click.option("--precisions", type=Names(), help="These precisions, e.g. fp32,bf16,int8,int8-dynamic,int8-weights.")
+@workload_options
 @data_options
-@click.option("--batch", type=Numbers(), default="1", show_default=True, help="Batch sizes.")
-@click.option("--length", type=Numbers(), help="Tokens a row. [default: 128, or the model's positions if fewer]")
-@click.option("--rounds", type=int, help="Rounds at least, 1 to 20. [default: 5]")
 @click.option("--budget", type=Duration(), help="Time for measuring, such as 90s or 10m. [default: 5m]")
-@click.option(
-    "--wait-quiet", type=Duration(), metavar="5m", help="Wait so long for others to leave the cores, within the budget."
-)
-@click.option("--quick", is_flag=True, help="Fewer rounds and data, for a first look; marked so, not for ranking.")
-@click.option("--accuracy-floor", type=float, default=0.99, show_default=True, help="Share of the score to keep.")
 @click.option("--out", type=click.Path(path_type=Path), help="The run's folder. [default: ./optibench-runs/TIME-MODEL]")
 @click.option("--json", "as_json", is_flag=True, help="Print comparison.json on standard output, and nothing else.")
 @click.option("--dry-run", is_flag=True, help="Print the plan and an estimate of its time; run nothing.")
+@click.option(
+    "--execute", metavar="WHERE", default="here", show_default=True, help="here, or ray[:ADDRESS]: a whole node of it."
+)
 @click.option("--resume", type=click.Path(path_type=Path), help="Go on with an interrupted run, from its folder alone.")
 @model_options
 def compare(
-    model: str | None, as_json: bool, dry_run: bool, resume: Path | None, out: Path | None, **asked: Any
+    model: str | None,
+    as_json: bool,
+    dry_run: bool,
+    resume: Path | None,
+    out: Path | None,
+    execute: str,
+    **asked: Any,
 ) -> None:
     """Measure every build of MODEL and say which to ship.
 
@@ -50,8 +51,10 @@ def compare(
     progress = Progress(quiet=False)
     try:
         if resume is not None:
-            if model is not None:
-                raise click.UsageError("--resume goes on with the run as it was begun: leave MODEL out.")
+            if model is not None or execute != "here":
+                raise click.UsageError(
+                    "--resume goes on here with the run as it was begun: leave MODEL and --execute out."
+                )
             result = api.resume(resume, progress.say, wait_quiet_seconds=asked["wait_quiet"])
         elif model is None:
             raise click.UsageError(
@@ -64,10 +67,30 @@ def compare(
                 progress.done()
                 show_plan(planned, estimated, as_json)
                 return
-            result = api.run(request, out=out, command=command_line(), say=progress.say)
+            if execute == "here":
+                result = api.run(request, out=out, command=command_line(), say=progress.say)
+            else:
+                result = run_elsewhere(execute, model, out, progress.say)
     finally:
         progress.done()
     show_result(result, as_json)
+
+
+def run_elsewhere(where: str, model: str, out: Path | None, say: Any) -> Any:
+    """The same command on another machine; its run's folder comes here."""
+    from optibench import api, store
+    from optibench.execute import ray
+
+    kind, _, address = where.partition(":")
+    if kind != "ray":
+        raise click.UsageError(f"--execute takes here or ray[:ADDRESS], not {where!r}.")
+    folder = store.create(out, model)
+    try:
+        ray.run_there(ray.arguments_there(sys.argv[1:]), address or None, folder.path, say)
+    except OptibenchError:
+        folder.discard_if_empty()
+        raise
+    return api.load(folder.path)
 
 
 def show_result(result: Any, as_json: bool) -> None:
@@ -78,8 +101,8 @@ def show_result(result: Any, as_json: bool) -> None:
     if as_json:
         click.echo(render_json.render(result.comparison), nl=False)
         return
-    tty = sys.stdout.isatty()
-    width = None if tty else int(os.environ.get("COLUMNS", 160))
+    tty = sys.stdout is not None and sys.stdout.isatty()
+    width = None if tty else shutil.get_terminal_size((160, 50)).columns  # COLUMNS, if it is a number
     click.echo(text.render(result.comparison, width=width, color=tty and "NO_COLOR" not in os.environ))
     click.echo(f"\nRecords and report: {result.path}", err=True)
 

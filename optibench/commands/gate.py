@@ -113,9 +113,7 @@ def gate(
     try:
         if baseline is not None:
             _refuse_measuring_options()
-            result = gating.gate(
-                run, baseline, **limits, **judging, allow_different_hardware=allowed, say=progress.say
-            )
+            result = gating.gate(run, baseline, **limits, **judging, allow_different_hardware=allowed, say=progress.say)
         else:
             request = request_from_options(run, {**asked, "budget": judging["budget_seconds"]})
             result = gating.gate_sides(

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from optibench.commands.shared import show_rows
+from optibench.errors import OptibenchError
 
 
 @click.command("targets")
@@ -35,12 +36,15 @@ def list_backends(as_json: bool) -> None:
     able = [t for t in targets.load().values() if targets.mismatch(t, here) is None]
     rows: list[dict[str, Any]] = []
     for name in plugins.names("backend"):
-        module = plugins.load("backend", name)
-        whys = [module.probe(target) for target in able]
+        try:
+            module = plugins.load("backend", name)
+            precisions, whys = list(module.PRECISIONS), [module.probe(target) for target in able]
+        except OptibenchError as error:  # a broken plugin does not hide the others
+            precisions, whys = [], [str(error)]
         runs = any(why is None for why in whys)
         reason = None if runs else (whys[0] if whys else "no target fits this machine")
         if name != "fake":  # for tests; it says so itself, and would only puzzle here
-            rows.append({"backend": name, "here": runs, "reason": reason, "precisions": list(module.PRECISIONS)})
+            rows.append({"backend": name, "here": runs, "reason": reason, "precisions": precisions})
     show_rows(
         rows, as_json, lambda r: (r["backend"], "yes" if r["here"] else "no", r["reason"] or ", ".join(r["precisions"]))
     )

@@ -35,7 +35,9 @@ def show_rows(rows: list[dict[str, Any]], as_json: bool, cells: Callable[[dict[s
 
         click.echo(json.dumps(rows, indent=2))
         return
-    table = [cells(row) for row in rows]
+    from optibench.render.plain import plain
+
+    table = [tuple(map(plain, cells(row))) for row in rows]
     widths = [max(len(row[i]) for row in table) for i in range(len(table[0]) - 1)] if table else []
     for row in table:
         click.echo("  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[-1]]))

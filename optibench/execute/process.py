@@ -29,11 +29,11 @@ class ProcessLane:
         self.log = log
         request_read, self.request = os.pipe()
         self.reply, reply_write = os.pipe()
-        # -X importtime and the like would be the user's wish for the parent, not for what is measured: -I is not
-        # used either, since PYTHONPATH may be how optibench itself is found.
+        # -P: a file of the folder that the user stands in (onnx.py, types.py) must not take a library's place. Not
+        # -I: PYTHONPATH may be how optibench itself is found.
         with log.open("ab") as file:
             self.process = subprocess.Popen(
-                [python, "-m", module, str(request_read), str(reply_write)],
+                [python, "-P", "-m", module, str(request_read), str(reply_write)],
                 stdin=subprocess.DEVNULL,
                 stdout=file,
                 stderr=file,

@@ -31,6 +31,11 @@ def encode(rows: Sequence[Mapping[str, Any]], tokenizer: Any, model: Model, seed
         raise OptibenchError(
             "This model's tokenizer has no mask token, so it cannot fill masks. Choose another --task."
         )
+    if not tokenizer.is_fast:
+        raise OptibenchError(
+            "This model's tokenizer does not tell which tokens are one word, so no whole word can be masked. "
+            "Choose another --task, or put a tokenizer.json beside the model."
+        )
     rng = random.Random(seed)  # noqa: S311 (a choice of words, no secret)
     inputs, labels = [], []
     for row in rows:
@@ -52,7 +57,8 @@ def encode(rows: Sequence[Mapping[str, Any]], tokenizer: Any, model: Model, seed
 
 
 def _is_word(text: str) -> bool:
-    return len(text) >= 3 and text.isalpha()
+    """Of three letters or more; in scripts without capitals a single character may be a word (Chinese)."""
+    return text.isalpha() and (len(text) >= 3 or text.lower() == text.upper())
 
 
 def answers(outputs: Mapping[str, numpy.ndarray], inputs: Mapping[str, numpy.ndarray], model: Model) -> numpy.ndarray:

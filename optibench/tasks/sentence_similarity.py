@@ -56,6 +56,9 @@ def answers(outputs: Mapping[str, numpy.ndarray], inputs: Mapping[str, numpy.nda
     mask = np.ones(tokens.shape[:2], np.float32) if mask is None else np.asarray(mask, np.float32)
     if model.pooling == "cls":
         return tokens[:, 0]
+    if model.pooling == "last":
+        places = np.arange(mask.shape[1]) * (mask > 0)
+        return np.asarray(tokens[np.arange(len(tokens)), places.argmax(axis=1)], np.float32)
     if model.pooling == "max":
         return np.asarray(np.where(mask[..., None] > 0, tokens, -np.inf).max(axis=1), np.float32)
     total = (tokens * mask[..., None]).sum(axis=1)

@@ -43,6 +43,13 @@ def copy(tiny_classifier: Path, tmp_path: Path) -> Path:
         (["minilm", "--task", "text-clasification"], ["Unknown task", "Did you mean text-classification"]),
         (["minilm", "--batch", "0"], ["--batch"]),
         (["minilm", "--batch", "one"], ["whole numbers"]),
+        (["minilm", "--batch", ""], ["whole numbers"]),
+        (["minilm", "--length", ","], ["whole numbers"]),
+        (["minilm", "--batch", "99999999999999999999"], ["--batch takes whole numbers from 1 to"]),
+        (["minilm", "--seed", "-1"], ["--seed"]),
+        (["minilm", "--dataset", ""], ["--dataset is empty"]),
+        (["user/model", "--columns", "text=a"], ["give that too, with --dataset"]),
+        ([""], ["name is empty"]),
         (["minilm", "--limit", "0"], ["--limit"]),
         (["minilm", "--rounds", "99"], ["--rounds takes 1 to 20"]),
         (["minilm", "--budget", "soon"], ["90s, 10m or 1h30m"]),
@@ -72,6 +79,17 @@ def test_a_hub_id_without_a_network_is_one_sentence_within_seconds(optibench: Op
         timeout=20,
     )
     assert "http://127.0.0.1:9 cannot be reached" in said
+
+
+def test_a_hub_data_set_without_a_network_is_one_sentence_within_seconds(
+    optibench: Optibench, tiny_classifier: Path, tmp_path: Path
+) -> None:
+    said = refused(
+        optibench, "compare", tiny_classifier, "--dataset", "user/data", "--out", tmp_path / "run",
+        env={"HF_HUB_OFFLINE": "0", "HF_ENDPOINT": "http://127.0.0.1:9", "HF_HOME": str(tmp_path / "hf")},
+        timeout=25,
+    )  # fmt: skip
+    assert "data set user/data cannot be read: http://127.0.0.1:9 cannot be reached" in said
 
 
 def test_an_unknown_command_names_the_nearest(optibench: Optibench) -> None:
@@ -134,7 +152,7 @@ def test_a_head_that_the_checkpoint_lacks_is_not_made_up_at_random(
         (b"review,verdict\n", "is empty"),
         (b"review,verdict\n\xff\xfe\xe9,good\n", "not UTF-8"),
         (b"one,two\na,b\n", "Its columns are: one, two"),
-        (b"text,label\ngood film\n", "another number of fields"),
+        (b"text,label\ngood film\n", "Line 2 has 1 fields, the header 2"),
         (b"text,label\ngood film,\n", "Row 1"),
         (b"text,label\ngood film,excellent\n", "The model's labels: bad, good"),
         (b"text,label\ngood film,7\n", "The model's labels: bad, good"),
@@ -170,6 +188,19 @@ def test_a_folder_that_cannot_be_written_is_said_before_anything_is_built(
 ) -> None:
     (tmp_path / "file").write_text("in the way")
     assert "is a file" in refused(optibench, "compare", tiny_bert, "--out", tmp_path / "file" / "run")
+
+
+def test_a_graphs_task_is_not_one_for_a_checkpoint(optibench: Optibench, tiny_bert: Path) -> None:
+    assert "Unknown task for a checkpoint 'graph'" in refused(optibench, "compare", tiny_bert, "--task", "graph")
+
+
+def test_an_error_after_the_folder_was_made_takes_nothing_of_the_users_away(
+    optibench: Optibench, tiny_classifier: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "logs").mkdir()
+    (tmp_path / "logs" / "mine.log").write_text("mine")
+    refused(optibench, "compare", tiny_classifier, "--dataset", "nothing.csv", "--out", tmp_path)
+    assert [path.name for path in tmp_path.rglob("*")] == ["logs", "mine.log"]
 
 
 def test_a_run_is_never_overwritten(optibench: Optibench, tiny_bert: Path, tmp_path: Path) -> None:
@@ -220,6 +251,28 @@ def test_a_cache_that_cannot_be_written_is_said_with_what_to_do(
     assert "OPTIBENCH_CACHE" in said
 
 
+def test_a_cache_below_a_folder_that_cannot_be_made_is_said_with_what_to_do(
+    optibench: Optibench, tiny_bert: Path, tmp_path: Path
+) -> None:
+    said = refused(
+        optibench, "compare", tiny_bert, "--out", tmp_path / "run", env={"OPTIBENCH_CACHE": "/proc/no/cache"}
+    )
+    assert "point OPTIBENCH_CACHE elsewhere" in said
+
+
+def test_weights_that_are_not_in_the_file_are_not_made_up_at_random(
+    optibench: Optibench, tiny_bert: Path, tmp_path: Path
+) -> None:
+    from safetensors.torch import load_file, save_file
+
+    folder = Path(shutil.copytree(tiny_bert, tmp_path / "model"))
+    weights = load_file(folder / "model.safetensors")
+    kept = {name: tensor for name, tensor in weights.items() if "encoder.layer.1." not in name}
+    save_file(kept, folder / "model.safetensors", {"format": "pt"})
+    said = refused(optibench, "compare", folder, "--backends", "pytorch", "--out", tmp_path / "run", code=3)
+    assert "has no weights for encoder.layer.1" in said
+
+
 def test_a_broken_onnx_file_is_refused(optibench: Optibench, tmp_path: Path) -> None:
     (tmp_path / "broken.onnx").write_bytes(b"this is no graph")
     assert "broken.onnx is not an ONNX model" in refused(optibench, "compare", tmp_path / "broken.onnx")
@@ -230,6 +283,7 @@ def test_a_broken_openvino_file_is_refused(optibench: Optibench, tmp_path: Path)
     assert "broken.xml is not an OpenVINO model" in refused(optibench, "compare", tmp_path / "broken.xml")
 
 
+@pytest.mark.slow
 def test_an_architecture_that_an_exporter_cannot_trace_is_a_failed_case_and_the_others_run(
     optibench: Optibench, tmp_path: Path
 ) -> None:

@@ -129,6 +129,7 @@ def test_a_run_opens_again_from_python(finished: tuple[Path, subprocess.Complete
     assert best is None or best.status == "ok"
 
 
+@pytest.mark.slow
 def test_an_onnx_file_of_the_users_own_is_its_own_reference(
     optibench: Optibench, tiny_bert: Path, tmp_path: Path
 ) -> None:
@@ -151,6 +152,7 @@ def test_an_onnx_file_of_the_users_own_is_its_own_reference(
     assert "--dataset" in comparison["recommended_reason"]
 
 
+@pytest.mark.slow
 def test_an_openvino_file_of_the_users_own_is_its_own_reference(
     optibench: Optibench, tiny_bert: Path, tmp_path: Path
 ) -> None:
@@ -264,6 +266,16 @@ def test_when_nothing_can_be_measured_the_exit_code_is_3_and_every_reason_is_sai
     assert "Traceback" not in done.stderr
 
 
+def test_a_twin_that_alone_ran_is_no_result(
+    optibench: Optibench, tiny_bert: Path, fake_target: FakeTarget, tmp_path: Path
+) -> None:
+    broken = fake_target(fp32={"executed": "bf16"}, int8={"fail": "load"})  # only what is judged tells what it executed
+    done = fake_run(optibench, tiny_bert, broken, tmp_path / "run")
+    assert done.returncode == 3
+    assert "bf16 was executed" in done.stderr
+
+
+@pytest.mark.slow
 def test_two_runs_share_one_cache_at_once(optibench: Optibench, tiny_bert: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "optibench.cli", "export", str(tiny_bert), "--backend", "onnxruntime"]
     env = {**os.environ, "OPTIBENCH_CACHE": str(tmp_path / "cache"), "HF_HUB_OFFLINE": "1"}
@@ -275,6 +287,7 @@ def test_two_runs_share_one_cache_at_once(optibench: Optibench, tiny_bert: Path,
     assert len(exports) == 1
 
 
+@pytest.mark.slow
 def test_a_damaged_cache_entry_is_said_and_built_again(optibench: Optibench, tiny_bert: Path, tmp_path: Path) -> None:
     env = {"OPTIBENCH_CACHE": str(tmp_path / "cache")}
     command = ("export", tiny_bert, "--backend", "openvino", "--out")
@@ -333,6 +346,19 @@ def test_ctrl_c_keeps_the_records_says_what_to_type_and_resume_repeats_nothing(
     assert max(record["round"] for record in records(run)) > max(rounds)
 
 
+def test_a_finished_run_that_is_resumed_measures_nothing_more(
+    optibench: Optibench, tiny_bert: Path, fake_target: FakeTarget, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    # As many rounds as decide whatever the seed of their noise, and no budget that a busy machine could use up.
+    assert fake_run(optibench, tiny_bert, fake_target(), run, "--rounds", "4", "--budget", "10m").returncode == 0
+    before = (run / "records.jsonl").read_bytes()
+    done = optibench("compare", "--resume", run)
+    assert done.returncode == 0, done.stderr
+    assert (run / "records.jsonl").read_bytes() == before
+    assert "pretend/fake/int8" in done.stdout
+
+
 def test_no_process_outlives_an_interrupted_run(
     tiny_bert: Path, fake_target: FakeTarget, tmp_path: Path, cache_root: Path
 ) -> None:
@@ -376,3 +402,61 @@ def test_python_gets_what_the_command_gets(
     speedup = next(case.speedup for case in result.comparison.cases if case.precision == "int8")
     assert speedup is not None
     assert 2.4 < speedup.mid < 2.6  # the target's 10 ms against 4 ms
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"model": 5}, "model"),
+        ({"limit": "5"}, "limit"),
+        ({"batches": 8}, "batches"),
+        ({"batches": []}, "batch"),
+        ({"columns": ["text"]}, "columns"),
+        ({"budget_seconds": float("nan")}, "--budget"),
+        ({"budget_seconds": float("inf")}, "--budget"),
+        ({"targets": "cpux"}, "Unknown target 'cpux'"),
+        ({"model": Path("/nowhere")}, "no such folder"),
+    ],
+)
+def test_an_argument_that_python_code_cannot_mean_is_a_typed_error(arguments: dict[str, Any], words: str) -> None:
+    with pytest.raises(optibench.OptibenchError, match=words):
+        optibench.compare(**{"model": "minilm", **arguments})
+
+
+def test_saving_copies_the_run_and_nothing_that_lies_beside_it(
+    finished: tuple[Path, subprocess.CompletedProcess[str]], tmp_path: Path
+) -> None:
+    (tmp_path / "desk").mkdir()
+    (tmp_path / "desk" / "letter.txt").write_text("private")
+    (tmp_path / "desk" / "comparison.json").write_bytes((finished[0] / "comparison.json").read_bytes())
+    saved = optibench.load(tmp_path / "desk" / "comparison.json").save(tmp_path / "desk" / "inside")
+    assert [path.name for path in saved.iterdir()] == ["comparison.json"]
+    whole = optibench.load(finished[0]).save(tmp_path / "whole")
+    assert {"records.jsonl", "report.md", "logs"} <= {path.name for path in whole.iterdir()}
+
+
+def a_graph_of_fixed_size(folder: Path) -> Path:
+    """Pictures of 8x8, two at a time, as a stranger exported them."""
+    import numpy as np
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    weight = numpy_helper.from_array(np.random.default_rng(0).normal(0, 1, (192, 16)).astype(np.float32), "w")
+    pixels = helper.make_tensor_value_info("pixels", TensorProto.FLOAT, [2, 3, 8, 8])
+    out = helper.make_tensor_value_info("y", TensorProto.FLOAT, [2, 16])
+    nodes = [helper.make_node("Flatten", ["pixels"], ["flat"]), helper.make_node("MatMul", ["flat", "w"], ["y"])]
+    made = helper.make_graph(nodes, "g", [pixels], [out], [weight])
+    path = folder / "own.onnx"
+    onnx.save(helper.make_model(made, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+    return path
+
+
+def test_a_graph_of_fixed_size_is_reported_at_that_size_and_no_other(optibench: Optibench, tmp_path: Path) -> None:
+    graph = a_graph_of_fixed_size(tmp_path)
+    done = optibench("compare", graph, "--dry-run", "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["workload"]["shapes"] == [{"batch": 2, "length": 0}]
+    for option, words in (("--batch=8", "a batch of 2 only"), ("--length=16", "it reads no text")):
+        refused = optibench("compare", graph, "--dry-run", option)
+        assert refused.returncode == 2
+        assert words in refused.stderr

@@ -12,6 +12,8 @@ import pytest
 
 from tests.conftest import Optibench
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize(
     ("backend", "precision"), [("onnxruntime", "int8"), ("openvino", "int8"), ("openvino", "bf16")]
@@ -61,3 +63,23 @@ def test_a_precision_that_the_backend_lacks_is_refused(optibench: Optibench, tin
     assert done.returncode == 2
     assert "onnxruntime has no bf16" in done.stderr
     assert not (tmp_path / "x").exists()
+
+
+def test_a_graph_of_the_users_own_comes_with_its_weights_and_lines_that_run(
+    optibench: Optibench, tmp_path: Path
+) -> None:
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    weight = numpy_helper.from_array(np.ones((64, 8), np.float32), "w")
+    ports = [helper.make_tensor_value_info(n, TensorProto.FLOAT, ["b", size]) for n, size in (("x", 64), ("y", 8))]
+    made = helper.make_graph([helper.make_node("MatMul", ["x", "w"], ["y"])], "g", ports[:1], ports[1:], [weight])
+    model = helper.make_model(made, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
+    onnx.save(model, tmp_path / "own.onnx", save_as_external_data=True, location="own.data", size_threshold=0)
+    done = optibench("export", tmp_path / "own.onnx", "--backend", "onnxruntime", "--out", tmp_path / "out")
+    assert done.returncode == 0, done.stderr
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"own.onnx", "own.data", "README.md"}
+    (lines,) = re.findall(r"```python\n(.*?)```", (tmp_path / "out" / "README.md").read_text(), re.DOTALL)
+    ran = subprocess.run([sys.executable, "-c", lines], cwd=tmp_path / "out", capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stderr
+    assert "(1, 8)" in ran.stdout

@@ -16,6 +16,7 @@ from optibench.errors import Unsupported
 from optibench.pipeline import mislabelled
 from optibench.values import Artifact, Build, Case, Job, Model, Shape, Target, Workload
 
+pytestmark = pytest.mark.slow
 BACKENDS = ["fake", "pytorch", "onnxruntime", "openvino"]
 SHAPE, OTHER = Shape(batch=1, length=24), Shape(batch=3, length=11)
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from optibench import plugins
+from optibench.data import NamedLabel
 from optibench.errors import OptibenchError
 from optibench.tasks import fill_mask, graph, sentence_similarity, text_classification
 from optibench.values import Model
@@ -35,7 +36,9 @@ def test_every_registered_task_keeps_the_contract() -> None:
             assert hasattr(task, attribute), (name, attribute)
 
 
-@pytest.mark.parametrize(("pooling", "wanted"), [("mean", [2.0, 3.0]), ("cls", [1.0, 5.0]), ("max", [3.0, 5.0])])
+@pytest.mark.parametrize(
+    ("pooling", "wanted"), [("mean", [2.0, 3.0]), ("cls", [1.0, 5.0]), ("max", [3.0, 5.0]), ("last", [3.0, 1.0])]
+)
 def test_pooling_takes_real_tokens_only(pooling: str, wanted: list[float]) -> None:
     tokens = np.array([[[1.0, 5.0], [3.0, 1.0], [99.0, 99.0]]], np.float32)
     mask = np.array([[1, 1, 0]])
@@ -71,7 +74,30 @@ def test_labels_go_by_name_or_by_index(found: list[Any], wanted: list[float]) ->
     assert text_classification.label_indices(found, ("NEGATIVE", "POSITIVE")) == wanted
 
 
-@pytest.mark.parametrize("strange", ["neutral", 2, -1, 0.5, "", None])
+def named(number: int, name: str) -> NamedLabel:
+    label = NamedLabel(number)
+    label.name = name
+    return label
+
+
+def test_numbers_that_the_data_set_has_names_for_go_by_name_where_the_model_has_those() -> None:
+    found = [named(0, "entailment"), named(1, "contradiction")]
+    assert text_classification.label_indices(found, ("CONTRADICTION", "ENTAILMENT")) == [1, 0]
+    assert text_classification.label_indices(found, ("LABEL_0", "LABEL_1")) == [0, 1]
+
+
+def test_a_model_of_one_number_is_not_judged_as_a_classifier() -> None:
+    with pytest.raises(OptibenchError, match="gives one number"):
+        text_classification.label_indices([3.7], ("LABEL_0",))
+
+
+def test_a_word_of_a_script_without_capitals_may_be_one_character() -> None:
+    assert [fill_mask._is_word(text) for text in ("of", "film", "电", "影", "##s", "3")] == [
+        *(False, True, True, True, False, False)
+    ]
+
+
+@pytest.mark.parametrize("strange", ["neutral", 2, -1, 0.5, "", None, float("nan"), float("inf"), 10**400])
 def test_a_label_that_the_model_lacks_lists_both_sets(strange: Any) -> None:
     with pytest.raises(OptibenchError, match=r"Labels in the data: .*The model's labels: NEGATIVE, POSITIVE"):
         text_classification.label_indices([strange, "positive"], ("NEGATIVE", "POSITIVE"))
