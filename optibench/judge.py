@@ -70,12 +70,7 @@ def undecided(cases: Sequence[GateCase], baseline: Baseline | None) -> list[str]
         shapes = base.shapes if base else ()
         return baseline is None or any(f.shape.name == case.shape and len(f.log_ratios) > 1 for f in shapes)
 
-    found = (
-        c.case
-        for c in cases
-        if c.verdict == "unknown" and (a := c.aspect("latency")) and a.verdict == "unknown" and enough(c)
-    )
-    return list(dict.fromkeys(found))
+    return list(dict.fromkeys(case.case for case in cases if open_yet(case)))
 
 
 def confirmed(first: Sequence[GateCase], second: Sequence[GateCase]) -> tuple[GateCase, ...]:
