@@ -94,8 +94,8 @@ def value_of(logs: Array, planned: int) -> Array:
 def mean_interval(values: Sequence[float], confidence: float = 0.95) -> tuple[float, float, float]:
     """Low, mean and high of the interval of the rounds' mean. One value alone has an unbounded interval.
 
-    It is Student's t of the mean; from ten values on of the mean without the TRIMMED share at each end (Yuen, Biometrika
-    1974), since now and then a round has a process that something slowed all the while.
+    It is Student's t of the mean; from ten values on, of the mean without the TRIMMED share at each end (Yuen,
+    Biometrika 1974), since now and then a round has a process that something slowed all the while.
     """
     import numpy as np
     from scipy.special import stdtrit

@@ -41,10 +41,10 @@ def count(request: pytest.FixtureRequest) -> int:
 
 @pytest.fixture
 def keep(request: pytest.FixtureRequest) -> Keep:
-    """Keeps a suite's figures: ``keep(name, title, sentence, rows)``."""
+    """Keeps a suite's figures: ``keep(name, title, sentence, rows)``, and what others of its figures want to read."""
     start = time.monotonic()
 
-    def write(name: str, title: str, says: str, rows: Sequence[Mapping[str, Any]]) -> None:
+    def write(name: str, title: str, says: str, rows: Sequence[Mapping[str, Any]], **more: Any) -> None:
         if not full(request.config):
             return
         test = request.node.name.partition("[")[0]
@@ -56,6 +56,7 @@ def keep(request: pytest.FixtureRequest) -> Keep:
             "seconds": round(time.monotonic() - start, 1),
             "machine": real.machine(),
             "rows": list(rows),
+            **more,
         }
         page.FOLDER.mkdir(parents=True, exist_ok=True)
         (page.FOLDER / f"{name}.json").write_text(json.dumps(found, indent=2, allow_nan=False) + "\n")

@@ -1,7 +1,7 @@
 """Fits the fake backend's noise to the recordings: ``python -m tests.trust.fit`` writes tests/data/noise/fitted.json.
 
-The same figures (``spreads``) are taken of a recording and of what the model draws in its place; each parameter is moved
-until its figure agrees. So whatever blurs a figure in the recording (few blocks, few cases) blurs the model's too.
+The same figures (``spreads``) are taken of a recording and of what the model draws in its place; each parameter is
+moved until its figure agrees. So whatever blurs a figure in the recording (few blocks, few cases) blurs both.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import csv
 import json
 import math
 from dataclasses import dataclass
-from pathlib import Path
 
 import msgspec
 import numpy as np
@@ -114,7 +113,7 @@ def spreads(seen: Recording) -> dict[str, float]:
     pace = np.median(deviations, axis=0)  # by round and block
     own = deviations - pace
     lag = [float(np.corrcoef(row[1:], row[:-1])[0, 1]) for row in pace]
-    low, middle, high = np.percentile(own, [25, 50, 75])
+    low, high = np.percentile(own, [25, 75])
     far = own[own > FAR]
     taken, noticed = lost > TAKEN, lost > NOTICED
     return {
@@ -182,7 +181,7 @@ def with_processes(noise: Noise, seen: Recording) -> Noise:
 
 
 def fit(quiet: Recording, noisy: Recording) -> dict[str, Noise]:
-    """The noise of the quiet recording, and of the one with a neighbour: the neighbour's steps on top of the quiet's."""
+    """The noise of the quiet recording, and of the one with a neighbour: its steps on top of the quiet one's."""
     start = Noise(
         round_noise=0.01, drift=0.05, burst_noise=0.03, tail=0.05, tail_mean=0.2, call_noise=0.03,
         stolen=0.2, stolen_mean=0.05, share_noise=0.01, switches=2.0,

@@ -3,7 +3,9 @@ suites that want cases which a run has none of: two copies of one artifact under
 
 from __future__ import annotations
 
+import json
 import os
+import random
 import subprocess
 import sys
 import time
@@ -25,6 +27,7 @@ from optibench.turns import run_round
 from optibench.values import Artifact, Case, Job, Record, Workload
 from tests.factories import record
 
+BARE = Path(__file__).parent / "bare.py"
 BURN = "import time\nwhile True:\n    e = time.time() + 1.5\n    while time.time() < e: pass\n    time.sleep(3)"
 """A neighbour that burns a core for 1.5 of every 4.5 seconds."""
 
@@ -158,6 +161,40 @@ def bench(folder: Path, names: Sequence[str], say: Callable[[str], None] = print
     with Workshop(plan, cache, folder / "build.log", say) as workshop:
         artifacts = {name: workshop.artifact(case(name)) for name in names}
         return Bench(plan, artifacts, str(cache.path(workshop.inputs().key)), folder)
+
+
+def beside_a_bare_loop(bench: Bench, build: str, blocks: int) -> list[float]:
+    """optibench's burst median over that of a ten-line loop on the runtime's own API (bare.py), block by block: the
+    same graph, inputs and threads, in turns whose order is drawn anew for every block."""
+    job = bench.job(case(build), 1)
+    shape, env = job.shapes[0], targets.environment(job.target, job.threads)
+    arrays = Path(job.inputs) / f"shape-{shape.name}.npz"
+    bare = subprocess.Popen(
+        [sys.executable, str(BARE), job.case.backend, job.artifact.path, str(arrays), str(job.threads)],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env={**os.environ, **env},
+    )  # fmt: skip
+    assert bare.stdin
+    assert bare.stdout
+    assert bare.stdout.readline().strip() == "ready"
+    lane = bench.opened(job)
+    rng, ratios = random.Random(0), []
+    try:
+        for block in range(blocks):
+            found: dict[str, list[int]] = {}
+            for who in rng.sample(["mine", "bare"], 2):
+                if who == "mine":
+                    turn = worker.Turn(shape=shape, block=block, seconds=bench.workload.burst_seconds)
+                    found[who] = lane.ask(turn, 60)["burst"]["wall_ns"]
+                else:
+                    bare.stdin.write("go\n")
+                    bare.stdin.flush()
+                    found[who] = json.loads(bare.stdout.readline())
+            ratios.append(float(np.median(found["mine"]) / np.median(found["bare"])))
+    finally:
+        lane.close()
+        bare.kill()
+        bare.wait()
+    return ratios
 
 
 def machine() -> dict[str, Any]:

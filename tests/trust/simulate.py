@@ -149,8 +149,8 @@ USUAL = {
 
 @dataclass(frozen=True)
 class FakeRun:
-    """A run of known truth: ``slower`` and ``accuracy_drop`` plant a change by case name (0.10: ten percent slower; 0.04:
-    four points of accuracy lost). The same seed gives the same run; a changed build deserves another seed, since its
+    """A run of known truth: ``slower`` and ``accuracy_drop`` plant a change by case name (0.10: ten percent slower;
+    0.04: four points of accuracy lost). The same seed gives the same run; a second run wants another seed, since its
     noise would not be the same either."""
 
     noise: Noise = field(default_factory=fitted)

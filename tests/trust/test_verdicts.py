@@ -115,8 +115,8 @@ def test_turns_spread_less_than_one_after_the_other_under_the_recorded_noise(cou
     keep(
         "turns-simulated",
         "Turns against one after the other, simulated",
-        "Spread (standard deviation) of a round's log ratio of two equal builds, under the noise of the quiet recording. "
-        "The model's pace knows a round's drift only, not how the machine changes over minutes.",
+        "Spread (standard deviation) of a round's log ratio of two equal builds, under the noise of the quiet "
+        "recording. The model's pace knows a round's drift only, not how the machine changes over minutes.",
         [{"rounds": count, "turns": f"{turns:.1%}", "one after the other": f"{apart:.1%}"}],
     )
     assert turns < apart
