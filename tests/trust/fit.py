@@ -7,6 +7,7 @@ moved until its figure agrees. So whatever blurs a figure in the recording (few 
 from __future__ import annotations
 
 import csv
+import itertools
 import json
 import math
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ import numpy as np
 from optibench import stats
 from optibench.backends import fake_noise
 from optibench.backends.fake_noise import Noise
+from optibench.measure import QUIET_STEP_SECONDS, QUIET_STEPS
 from tests.trust.record import DATA
 from tests.trust.simulate import FITTED
 
@@ -40,7 +42,12 @@ class Recording:
     switches: np.ndarray
     calls: np.ndarray
     twins: tuple[tuple[int, int], ...]
-    block_seconds: float = 0.0
+
+    @property
+    def block_seconds(self) -> float:
+        """How long a block takes: a call that is not counted, the burst, and the wait until it is quiet, of each case."""
+        rest = len(self.median) * QUIET_STEPS * QUIET_STEP_SECONDS
+        return float(np.median((self.wall + self.median).sum(axis=0)) / 1e9 + rest)
 
     @property
     def wall(self) -> np.ndarray:
@@ -55,15 +62,19 @@ class Recording:
         best = np.percentile(self.share, 75, axis=(1, 2), keepdims=True)
         return 1 - self.share / best
 
-    def values(self) -> np.ndarray:
-        """Every round's value of every pair of twins."""
-        kept = self.kept()
-        found = []
-        for one, other in self.twins:
-            logs = np.log(self.median[other] / self.median[one])
-            found.append(stats.value_of(np.where(kept[one] & kept[other], logs, np.nan), logs.shape[-1]))
-        every = np.concatenate(found)
-        return every[np.isfinite(every)]
+    def values(self, one: int, other: int) -> np.ndarray:
+        """Every round's value of one case against another; NaN where it has none."""
+        kept, logs = self.kept(), np.log(self.median[other] / self.median[one])
+        return stats.value_of(np.where(kept[one] & kept[other], logs, np.nan), logs.shape[-1])
+
+    def ratios(self) -> float:
+        """How any two cases' log ratio varies from round to round (standard deviation)."""
+        pairs = itertools.combinations(range(len(self.median)), 2)
+        return math.sqrt(np.nanmean([np.nanvar(self.values(*pair), ddof=1) for pair in pairs]))
+
+    def twin_ratios(self) -> float:
+        """How far twins' log ratio, which should be 0, is from it (root of the mean square)."""
+        return math.sqrt(np.nanmean([np.square(self.values(*pair)) for pair in self.twins]))
 
     def deviations(self) -> np.ndarray:
         """Log medians about their case's median in the round."""
@@ -80,14 +91,12 @@ def recording(name: str) -> Recording:
     cases = list(dict.fromkeys(row["case"] for row in rows))
     shape = (len(cases), *(len({row[key] for row in rows}) for key in ("round", "block")))
     rows.sort(key=lambda row: (cases.index(row["case"]), int(row["round"]), int(row["block"])))
-    columns = ("median_us", "call_spread", "cpu_share", "switches", "calls", "start_seconds")
-    median, spread, share, switches, calls, start = (
+    columns = ("median_us", "call_spread", "cpu_share", "switches", "calls")
+    median, spread, share, switches, calls = (
         np.array([float(row[column]) for row in rows]).reshape(shape) for column in columns
     )
     twins = tuple((cases.index(name), cases.index(f"again:{name}")) for name in cases if f"again:{name}" in cases)
-    # Counted from the first case's turn to its next; the order within a block is chance, and evens out.
-    seconds = float(np.mean((start[..., -1] - start[..., 0]) / (shape[-1] - 1)))
-    return Recording(median * 1e3, spread, share, switches, calls, twins, seconds)
+    return Recording(median * 1e3, spread, share, switches, calls, twins)
 
 
 def drawn(noise: Noise, like: Recording, rounds: int = 150, seed: int = 0) -> Recording:
@@ -104,7 +113,7 @@ def drawn(noise: Noise, like: Recording, rounds: int = 150, seed: int = 0) -> Re
         median = np.median(calls, axis=-1)
         found.append((median, np.std(calls, axis=-1) / median, share, switches, np.full(median.shape, count)))
     columns = (np.array(column) for column in zip(*found, strict=True))
-    return Recording(*columns, twins=like.twins, block_seconds=like.block_seconds)
+    return Recording(*columns, twins=like.twins)
 
 
 def spreads(seen: Recording) -> dict[str, float]:
@@ -117,7 +126,8 @@ def spreads(seen: Recording) -> dict[str, float]:
     far = own[own > FAR]
     taken, noticed = lost > TAKEN, lost > NOTICED
     return {
-        "aa": float(np.sqrt(np.mean(np.square(seen.values())))),
+        "ratios": seen.ratios(),
+        "twin_ratios": seen.twin_ratios(),
         "disturbed": float(1 - seen.kept().mean()),
         "pace": float(np.median(pace.std(axis=-1))),
         "pace_memory": float(np.mean(lag)),
@@ -174,9 +184,9 @@ def moved(noise: Noise, names: dict[str, str], seen: Recording, steps: int = 12)
 
 
 def with_processes(noise: Noise, seen: Recording) -> Noise:
-    """What twins differ by over and above what the bursts make them differ by is the processes' own."""
-    without = spreads(drawn(msgspec.structs.replace(noise, round_noise=0.0), seen, rounds=600))["aa"]
-    left = max(spreads(seen)["aa"] ** 2 - without**2, 0.0)
+    """What ratios vary by over and above what the bursts make them vary by is the processes' own."""
+    without = drawn(msgspec.structs.replace(noise, round_noise=0.0), seen, rounds=400).ratios()
+    left = max(seen.ratios() ** 2 - without**2, 0.0)
     return msgspec.structs.replace(noise, round_noise=math.sqrt(left / 2))
 
 

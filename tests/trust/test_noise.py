@@ -19,7 +19,8 @@ from tests.trust import fit, simulate
 
 BOUNDS = {
     # figure: (largest ratio of the model's to the recording's, or its inverse; difference that is fine anyway)
-    "aa": (1.35, 0.0),
+    "ratios": (1.25, 0.0),
+    "twin_ratios": (1.5, 0.0),
     "pace": (1.35, 0.0),
     "burst_p1": (1.6, 0.02),
     "burst_p5": (1.4, 0.02),
@@ -27,7 +28,7 @@ BOUNDS = {
     "burst_p99": (1.4, 0.02),
     "disturbed": (1.3, 0.03),
 }
-"""How near the model must come. Twins' ratios vary by some 15% of themselves between recordings of this length."""
+"""How near the model must come. A spread seen in a few rounds of a few pairs is itself uncertain by 15 to 30%."""
 
 
 @pytest.fixture(scope="module", params=["quiet", "neighbour"])
@@ -73,7 +74,8 @@ def test_arrays_are_judged_as_records_are() -> None:
 
         return simulate.Bursts(numbers(lambda b: b.wall_ns), numbers(lambda b: b.cpu_ns), numbers(lambda b: b.switches))
 
-    assert simulate.values(*map(arrays, sampled)).tolist() == pytest.approx(comparison.round_values(*sampled))
+    found = simulate.values(*map(arrays, sampled))
+    assert found[np.isfinite(found)].tolist() == pytest.approx(comparison.round_values(*sampled))
 
 
 def test_a_planted_run_shows_what_was_planted_and_is_the_same_for_the_same_seed() -> None:
