@@ -60,8 +60,8 @@ def test_a_short_round_needs_two_thirds_of_its_blocks() -> None:
     assert stats.round_value(mine, [True] * 3 + [False] * 3, mine, [True] * 6)[0] is None
 
 
-@given(st.lists(st.floats(-1, 1), min_size=2, max_size=20).filter(lambda v: np.std(v) > 1e-9))
-def test_the_interval_is_students(values: list[float]) -> None:
+@given(st.lists(st.floats(-1, 1), min_size=2, max_size=9).filter(lambda v: np.std(v) > 1e-9))
+def test_the_interval_of_few_rounds_is_students(values: list[float]) -> None:
     low, mid, high = stats.mean_interval(values)
     wanted = scipy.stats.t.interval(0.95, len(values) - 1, np.mean(values), scipy.stats.sem(values))
     assert (low, high) == pytest.approx(wanted, rel=1e-9, abs=1e-12)

@@ -45,7 +45,7 @@ class Recording:
 
     @property
     def block_seconds(self) -> float:
-        """How long a block takes: a call that is not counted, the burst, and the wait until it is quiet, of each case."""
+        """How long a block takes: of each case an uncounted call, the burst, and the wait until it is quiet."""
         rest = len(self.median) * QUIET_STEPS * QUIET_STEP_SECONDS
         return float(np.median((self.wall + self.median).sum(axis=0)) / 1e9 + rest)
 
