@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +15,17 @@ Made by `tox -e trust`; every section names the command that makes it anew. What
 """
 
 
-def section(found: Mapping[str, Any]) -> str:
-    columns = list(dict.fromkeys(name for row in found["rows"] for name in row))
-    lines = [
+def table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Rows as lines of a Markdown table; a column is any row's key."""
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    return [
         "| " + " | ".join(columns) + " |",
         "|" + " --- |" * len(columns),
-        *("| " + " | ".join(str(row.get(name, "")) for name in columns) + " |" for row in found["rows"]),
+        *("| " + " | ".join(str(row.get(name, "")) for name in columns) + " |" for row in rows),
     ]
+
+
+def section(found: Mapping[str, Any]) -> str:
     machine = found["machine"]
     packages = ", ".join(f"{name} {version}" for name, version in machine["packages"].items())
     made = (
@@ -29,7 +33,7 @@ def section(found: Mapping[str, Any]) -> str:
         f"{machine['cores']} cores, {machine['os']}, Python {machine['python']}, {packages}; load average at the end "
         f"{machine['load_average'][0]}."
     )
-    return "\n".join([f"## {found['title']}", "", found["says"], "", *lines, "", made, ""])
+    return "\n".join([f"## {found['title']}", "", found["says"], "", *table(found["rows"]), "", made, ""])
 
 
 def write() -> None:

@@ -51,10 +51,13 @@ def records(beside_neighbour: bool, rounds: int) -> Iterator[Record]:
 
 def main(name: str, what: str = "8") -> None:
     found = records(name == "neighbour", int(what)) if what.isdigit() else open_run(Path(what)).records()[0]
-    lines = [line for record in found for line in lines_of(record)]
     DATA.mkdir(parents=True, exist_ok=True)
     with (DATA / f"{name}.csv").open("w", newline="") as file:
-        csv.writer(file, lineterminator="\n").writerows([COLUMNS, *lines])
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(COLUMNS)
+        for record in found:  # a round at a time, so that what was recorded before an interruption is of use
+            writer.writerows(lines_of(record))
+            file.flush()
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@ thousands of simulated comparisons, each looked at again after every round from 
 
 from __future__ import annotations
 
+import json
 import zlib
 from functools import lru_cache
 
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
-from tests.trust import simulate
+from tests.trust import page, simulate
 from tests.trust.conftest import Keep
 
 LEVELS = {"1%": 0.01, "2%": 0.02, "3%": 0.03, "2%, one in ten hit": 0.02}
@@ -78,7 +79,7 @@ def test_at_two_percent_noise_a_planted_slowdown_is_found_and_nothing_slower_is_
 
 
 def test_the_table_of_the_verdict_rule(count: int, keep: Keep) -> None:
-    rows = []
+    rows: list[dict[str, str]] = []
     for level in LEVELS:
         cells = [cell(level, change, count) for change in CHANGES]
         rounds = " / ".join(f"{simulate.mean_rounds(found):.0f}" for found in cells)
@@ -120,3 +121,8 @@ def test_turns_spread_less_than_one_after_the_other_under_the_recorded_noise(cou
         [{"rounds": count, "turns": f"{turns:.1%}", "one after the other": f"{apart:.1%}"}],
     )
     assert turns < apart
+
+
+def test_the_docs_show_the_table_that_was_kept() -> None:
+    kept = json.loads((page.FOLDER / "verdict-rule.json").read_text())
+    assert "\n".join(page.table(kept["rows"])) in (page.FOLDER.parent.parent / "docs" / "method.md").read_text()
