@@ -136,3 +136,15 @@ def test_a_neighbour_takes_cpu_from_workers_of_one_round_in_the_same_blocks(job:
     assert (hits[0] == hits[1]).mean() > 0.8
     kept = [stats.undisturbed(bursts) for bursts in bursts_of(job("fp32", **step))]
     assert not (np.array(kept[0]) & hits[0]).any()
+
+
+def test_workers_on_the_fitted_noise_show_what_the_arrays_show(job: Any) -> None:
+    noise = simulate.fitted("neighbour")
+    jobs = [job(precision, **msgspec.to_builtins(noise)) for precision in ("fp32", "int8")]
+    rounds = [bursts_of(*(msgspec.structs.replace(one, round=number) for one in jobs)) for number in range(1, 31)]
+    kept = [stats.undisturbed([burst for bursts in rounds for burst in bursts[place]]) for place in (0, 1)]
+    logs = np.log([[[np.median(burst.wall_ns) for burst in one] for one in bursts] for bursts in rounds])
+    mine, theirs = simulate.pairs(noise, np.random.default_rng(0), count=1, rounds=300, seconds=0.01)
+    assert np.mean(kept) == pytest.approx(mine.kept().mean(), abs=0.05)
+    spread = np.std(np.log(mine.median_ns / theirs.median_ns))
+    assert np.std(logs[:, 0] - logs[:, 1]) == pytest.approx(spread, rel=0.15)
