@@ -28,7 +28,16 @@ from optibench.values import Artifact, Case, Job, Record, Workload
 from tests.factories import record
 
 BARE = Path(__file__).parent / "bare.py"
-BURN = "import time\nwhile True:\n    e = time.time() + 1.5\n    while time.time() < e: pass\n    time.sleep(3)"
+BURN = """
+import time
+from optibench.worker import die_with_parent
+die_with_parent()
+while True:
+    end = time.time() + 1.5
+    while time.time() < end:
+        pass
+    time.sleep(3)
+"""
 """A neighbour that burns a core for 1.5 of every 4.5 seconds."""
 
 
