@@ -6,6 +6,7 @@ Pure functions of numbers. The method and where it comes from: docs/method.md.
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,8 @@ SWITCHES = 4.0
 """... as was one that was switched out against its will this many times as often as the case usually is."""
 MIN_BLOCKS = 10
 """A round with fewer undisturbed blocks has no value."""
+TRIMMED = 0.1
+"""Share of the rounds' values that is left out at each end of their mean."""
 QUANTILE_SAMPLES = {0.5: 1, 0.9: 64, 0.99: 662, 0.999: 6640}
 """How many samples a quantile needs before it is shown (MLPerf Inference's rule for a 99% confidence)."""
 
@@ -40,11 +43,19 @@ def undisturbed(bursts: Sequence[Burst]) -> list[bool]:
     if not bursts:
         return []
     wall = np.array([max(sum(b.wall_ns), 1) for b in bursts], float)
-    share = np.array([b.cpu_ns for b in bursts], float) / wall
-    switches = np.array([b.switches for b in bursts], float)
+    cpu, switches = np.array([(b.cpu_ns, b.switches) for b in bursts], float).T
+    kept: list[bool] = undisturbed_of(wall, cpu, switches).tolist()
+    return kept
+
+
+def undisturbed_of(wall: Array, cpu: Array, switches: Array) -> Array:
+    """``undisturbed`` for arrays whose last axis is one case's bursts."""
+    import numpy as np
+
+    share = cpu / wall
     # One switch a burst is ordinary whatever the rate, so the limit is never below a handful.
-    limit = np.maximum(8.0, SWITCHES * float(np.median(switches / wall)) * wall)
-    kept: list[bool] = ((share >= CPU_SHARE * float(np.percentile(share, 95))) & (switches <= limit)).tolist()
+    limit = np.maximum(8.0, SWITCHES * np.median(switches / wall, axis=-1, keepdims=True) * wall)
+    kept: Array = (share >= CPU_SHARE * np.percentile(share, 95, axis=-1, keepdims=True)) & (switches <= limit)
     return kept
 
 
@@ -59,24 +70,45 @@ def round_value(
     import numpy as np
 
     def medians(bursts: Sequence[Burst], kept: Sequence[bool]) -> dict[int, float]:
-        return {b.block: float(np.median(b.wall_ns)) for b, keep in zip(bursts, kept, strict=True) if keep}
+        return {b.block: statistics.median(b.wall_ns) for b, keep in zip(bursts, kept, strict=True) if keep}
 
     mine, theirs = medians(candidate, candidate_kept), medians(base, base_kept)
     logs = [math.log(mine[block] / theirs[block]) for block in mine if block in theirs]
     planned = max((b.block for b in (*candidate, *base)), default=0) + 1
-    needed = min(MIN_BLOCKS, math.ceil(planned * 2 / 3))
-    return (float(np.median(logs)) if len(logs) >= needed else None), len(logs)
+    value = float(value_of(np.array([logs]), planned)[0])
+    return (None if math.isnan(value) else value), len(logs)
+
+
+def value_of(logs: Array, planned: int) -> Array:
+    """The values of rounds of ``planned`` blocks from their blocks' log ratios (last axis); NaN is a block that does
+    not count, and a round without a value."""
+    import numpy as np
+
+    count = np.isfinite(logs).sum(axis=-1)
+    enough = count >= min(MIN_BLOCKS, math.ceil(planned * 2 / 3))
+    found = np.full(count.shape, np.nan)
+    found[enough] = np.nanmedian(logs[enough], axis=-1)
+    return found
 
 
 def mean_interval(values: Sequence[float], confidence: float = 0.95) -> tuple[float, float, float]:
-    """Low, mean and high of Student's t interval of the mean. One value alone has an unbounded interval."""
+    """Low, mean and high of the interval of the rounds' mean. One value alone has an unbounded interval.
+
+    It is Student's t of the mean; from ten values on, of the mean without the TRIMMED share at each end (Yuen,
+    Biometrika 1974), since now and then a round has a process that something slowed all the while.
+    """
     import numpy as np
     from scipy.special import stdtrit
 
-    mean = float(np.mean(values))
-    if len(values) < 2:
+    ordered = np.sort(np.asarray(values, float))
+    count, cut = len(ordered), int(len(ordered) * TRIMMED)
+    mean = float(ordered[cut : count - cut].mean())
+    if count < 2:
         return -math.inf, mean, math.inf
-    half = float(stdtrit(len(values) - 1, (1 + confidence) / 2) * np.std(values, ddof=1) / math.sqrt(len(values)))
+    left = count - 2 * cut
+    drawn_in = np.clip(ordered, ordered[cut], ordered[count - cut - 1])  # winsorized: its spread is the trimmed mean's
+    error = math.sqrt(float(np.var(drawn_in)) * count / (left * (left - 1)))
+    half = float(stdtrit(left - 1, (1 + confidence) / 2)) * error
     return mean - half, mean, mean + half
 
 

@@ -60,12 +60,26 @@ def test_a_short_round_needs_two_thirds_of_its_blocks() -> None:
     assert stats.round_value(mine, [True] * 3 + [False] * 3, mine, [True] * 6)[0] is None
 
 
-@given(st.lists(st.floats(-1, 1), min_size=2, max_size=20).filter(lambda v: np.std(v) > 1e-9))
-def test_the_interval_is_students(values: list[float]) -> None:
+@given(st.lists(st.floats(-1, 1), min_size=2, max_size=9).filter(lambda v: np.std(v) > 1e-9))
+def test_the_interval_of_few_rounds_is_students(values: list[float]) -> None:
     low, mid, high = stats.mean_interval(values)
     wanted = scipy.stats.t.interval(0.95, len(values) - 1, np.mean(values), scipy.stats.sem(values))
     assert (low, high) == pytest.approx(wanted, rel=1e-9, abs=1e-12)
     assert mid == pytest.approx(np.mean(values))
+
+
+def test_from_ten_rounds_on_a_tenth_at_each_end_is_drawn_in() -> None:
+    values = np.random.default_rng(4).normal(0.1, 0.02, 20)
+    low, mid, high = stats.mean_interval(values.tolist())
+    wanted = scipy.stats.mstats.trimmed_mean_ci(values, limits=(0.1, 0.1))  # Tukey and McLaughlin's form of the error
+    assert mid == pytest.approx(scipy.stats.trim_mean(values, 0.1))
+    assert (low, high) == pytest.approx(wanted, rel=0.01)
+
+
+def test_one_wild_round_in_ten_hardly_moves_the_interval() -> None:
+    values = [0.05 + 0.004 * step for step in (-2, -1.5, -1, -0.5, 0, 0, 0.5, 1, 1.5)]
+    calm, wild = stats.mean_interval([*values, 0.058]), stats.mean_interval([*values, 0.9])
+    assert wild == pytest.approx(calm, abs=1e-9)
 
 
 def test_one_value_alone_says_nothing() -> None:

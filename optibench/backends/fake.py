@@ -1,9 +1,10 @@
 """A backend with known latency and no hardware, for tests: time is virtual, so a run takes milliseconds.
 
-What a case does is written in its target's ``[options.fake]``, by precision: ``latency_seconds``, ``noise`` (of a
-round and of a call), ``neighbour`` (share of bursts that something else disturbs), ``error`` (of the answers),
-``fail`` (crash, hang, memory, load, nan), ``executed``, and ``peak`` (operations a second of its matrix product; under
-"memory" bytes). Under ``against:PRECISION`` stands what the other side of a run of two does otherwise.
+What a case does is written in its target's ``[options.fake]``, by precision: ``latency_seconds``, how it varies (the
+fields of fake_noise.Noise: ``round_noise``, ``call_noise``, ``neighbour``, ...), ``error`` (of the answers), ``fail``
+(crash, hang, memory, load, nan), ``executed``, and ``peak`` (operations a second of its matrix product; under "memory"
+bytes). Under ``against:PRECISION`` stands what the other side of a run of two does otherwise. Workers of one round
+share the machine's pace and its neighbour: they draw them from the same seed, by the turn they are at.
 """
 
 from __future__ import annotations
@@ -12,10 +13,12 @@ import math
 import os
 import signal
 import time
+import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from optibench.backends import fake_noise
 from optibench.errors import CaseFailed, Unsupported
 from optibench.values import Artifact, Build, Executed, Job, Target
 
@@ -25,6 +28,8 @@ if TYPE_CHECKING:
     from optibench.cache import Cache
 
 FORMAT = "fake"
+TURNS = 64
+"""Turns whose noise is drawn at a time."""
 PRECISIONS = ("fp32", "bf16", "int8", "int8-dynamic", "int8-weights")
 EXTRA = ""
 RUNTIME = ()
@@ -49,10 +54,12 @@ def prepare(build: Build, cache: Cache) -> Artifact:
 
 
 class FakeClocks:
-    """Virtual clocks: a call moves them by its latency, sleeping by what was slept."""
+    """Virtual clocks: a call moves them by its latency, sleeping by what was slept. A process sleeps when its turn is
+    over (measure.Meter), so ``rested`` tells the next call that a turn begins."""
 
     def __init__(self) -> None:
         self.wall, self.cpu, self.switched = 0, 0, 0
+        self.rested = True
 
     def wall_ns(self) -> int:
         return self.wall
@@ -65,6 +72,7 @@ class FakeClocks:
 
     def sleep(self, seconds: float) -> None:
         self.wall += int(seconds * 1e9)
+        self.rested = True
 
 
 class FakeSession:
@@ -76,12 +84,24 @@ class FakeSession:
         self.behaviour = behaviour
         self.job = job
         self.clocks = FakeClocks()
-        # Each process differs from the next of the same build (addresses, page colours): a factor drawn once.
-        self.rng = np.random.default_rng(
-            [job.seed, job.round, job.case.copy, _seed_of(job.case.variant + job.case.precision)]
-        )
-        self.factor = float(np.exp(self.rng.normal(0, behaviour.get("round_noise", 0.005))))
-        self.calls = 0
+        settings = {name: behaviour[name] for name in fake_noise.Noise.__struct_fields__ if name in behaviour}
+        self.noise = fake_noise.Noise(**settings)
+        self.rng = np.random.default_rng([job.seed, job.round, zlib.crc32(job.case.name.encode())])
+        self.factor = float(fake_noise.process(self.noise, self.rng, ()))
+        self.calls = self.turns = self.switches = 0
+
+    def _next_turn(self) -> None:
+        """Draws how this turn goes; the machine's part is what every other process of the round draws too."""
+        import numpy as np
+
+        chunk, place = divmod(self.turns, TURNS)
+        self.turns += 1
+        if place == 0:
+            shared = np.random.default_rng([self.job.seed, self.job.round, chunk])
+            pace, phase = fake_noise.machine(self.noise, shared, (TURNS,))
+            self.drawn = fake_noise.bursts(self.noise, self.rng, pace, phase)
+        self.slow, self.share, switches = (float(values[place]) for values in self.drawn)
+        self.switches = int(switches)
 
     def feed(self, inputs: Mapping[str, numpy.ndarray]) -> Mapping[str, numpy.ndarray]:
         return inputs
@@ -90,13 +110,17 @@ class FakeSession:
         self.calls += 1
         if self.calls > 5:
             _fail(str(self.behaviour.get("fail", "")))
+        if self.clocks.rested:
+            self.clocks.rested = False
+            self._next_turn()
+        else:  # not in a turn's first call, which is not counted
+            self.clocks.switched, self.switches = self.clocks.switched + self.switches, 0
         rows = next(iter(inputs.values())).size
-        latency = self.behaviour.get("latency_seconds", 0.01) * self.factor * rows / 128
-        disturbed = self.rng.random() < self.behaviour.get("neighbour", 0.0)
-        latency *= (math.exp(self.rng.normal(0, self.behaviour.get("call_noise", 0.02)))) * (1.6 if disturbed else 1)
-        wall = max(1, int(latency * 1e9))
+        latency = self.behaviour.get("latency_seconds", 0.01) * rows / 128
+        noise = float(fake_noise.calls(self.noise, self.rng, ()))
+        wall = max(1, int(latency * 1e9 * math.exp(self.factor + self.slow + noise)))
         self.clocks.wall += wall
-        self.clocks.cpu += int(wall * self.job.threads * (0.6 if disturbed else 1.0))
+        self.clocks.cpu += int(wall * self.job.threads * self.share)
         return self._outputs(inputs)
 
     def _outputs(self, inputs: Mapping[str, numpy.ndarray]) -> dict[str, numpy.ndarray]:

@@ -5,26 +5,15 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import subprocess
 import sys
-import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
-from optibench import models, plugins, targets, worker
-from optibench.build import Workshop
-from optibench.cache import Cache
-from optibench.execute.process import ProcessLane
-from optibench.host import describe
-from optibench.plan import Request, plan_of
-from optibench.values import Case, Job
+from tests.trust.real import neighbour
 
-HERE = Path(__file__).parent
 MEASURED = """
 import json, resource, sys, time
 from optibench import cli, pipeline, turns
@@ -97,25 +86,15 @@ def test_the_main_job_from_an_empty_cache_and_again(benchmark: Any, cache: Path,
     benchmark.pedantic(both, rounds=1)
 
 
-@pytest.fixture(scope="module")
-def neighbour() -> Iterator[Any]:
-    """Starts a process that burns a core for 1.5 of every 4.5 seconds."""
-    burn = "import time\nwhile True:\n    e = time.time() + 1.5\n    while time.time() < e: pass\n    time.sleep(3)"
-    started: list[subprocess.Popen[bytes]] = []
-    yield lambda: started.append(subprocess.Popen([sys.executable, "-c", burn]))
-    for process in started:
-        process.kill()
-
-
 def test_speed_ups_beside_a_neighbour_that_burns_a_core_a_third_of_the_time(
-    benchmark: Any, cache: Path, folder: Path, neighbour: Any
+    benchmark: Any, cache: Path, folder: Path
 ) -> None:
     command = ("compare", "minilm", "--backends", "onnxruntime,openvino", "--precisions", "fp32,int8", "--json")
 
     def both() -> None:
         quiet, _ = run(cache, *command, "--out", str(folder / "quiet"))
-        neighbour()
-        noisy, _ = run(cache, *command, "--out", str(folder / "noisy"))
+        with neighbour():
+            noisy, _ = run(cache, *command, "--out", str(folder / "noisy"))
         benchmark.extra_info["disturbed_share"] = {
             "quiet": round(quiet["noise"]["disturbed_share"], 3),
             "noisy": round(noisy["noise"]["disturbed_share"], 3),
@@ -129,61 +108,3 @@ def test_speed_ups_beside_a_neighbour_that_burns_a_core_a_third_of_the_time(
                 }
 
     benchmark.pedantic(both, rounds=1)
-
-
-@pytest.mark.parametrize("backend", ["onnxruntime", "openvino"])
-def test_medians_beside_a_ten_line_loop_that_takes_its_turns(
-    benchmark: Any, cache: Path, folder: Path, backend: str
-) -> None:
-    """The same graph, the same inputs, the same threads; 60 blocks in random order, the median of their ratios."""
-    os.environ["OPTIBENCH_CACHE"] = str(cache)
-    plan = plan_of(Request(model="minilm"), models.resolve("minilm"), targets.load(), describe())
-    case = Case(target="cpu", backend=backend, precision="fp32")
-    with Workshop(plan, Cache(cache), folder / "build.log", lambda text: None) as workshop:
-        artifact = workshop.artifact(case)
-        made = Cache(cache).path(workshop.inputs().key)
-    shape = plan.workload.shapes[0]
-    job = Job(
-        case=case, model=plan.model, target=plan.target("cpu"), round=1, artifact=artifact, inputs=str(made),
-        shapes=(shape,), threads=2,
-    )  # fmt: skip
-    env = targets.environment(job.target, 2)
-
-    def side_by_side() -> None:
-        lane = ProcessLane("optibench.worker", env, folder / "worker.log")
-        task = plugins.load("task", plan.model.ref.task).__name__
-        module = plugins.load("backend", backend).__name__
-        lane.ask(worker.Open(job=job, backend=module, task=task, started_ns=time.perf_counter_ns()), 60)
-        lane.ask(worker.Warm(shape=shape), 60)
-        command = [
-            sys.executable,
-            str(HERE / "bare.py"),
-            backend,
-            artifact.path,
-            str(made / f"shape-{shape.name}.npz"),
-            "2",
-        ]
-        bare = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env={**os.environ, **env}
-        )
-        assert bare.stdin is not None
-        assert bare.stdout is not None
-        while bare.stdout.readline().strip() != "ready":
-            pass
-        rng, ratios = random.Random(0), []
-        for block in range(60):
-            found: dict[str, float] = {}
-            for who in rng.sample(["mine", "bare"], 2):
-                if who == "mine":
-                    burst = lane.ask(worker.Turn(shape=shape, block=block, seconds=0.06), 60)["burst"]
-                    found[who] = float(np.median(burst["wall_ns"]))
-                else:
-                    bare.stdin.write("go\n")
-                    bare.stdin.flush()
-                    found[who] = float(np.median(json.loads(bare.stdout.readline())))
-            ratios.append(found["mine"] / found["bare"])
-        lane.close()
-        bare.kill()
-        benchmark.extra_info["optibench_over_bare_loop"] = round(float(np.median(ratios)), 4)
-
-    benchmark.pedantic(side_by_side, rounds=1)
