@@ -13,7 +13,7 @@ import msgspec
 from optibench import builder, inputs, plugins
 from optibench.cache import Cache, Entry
 from optibench.errors import CaseFailed, OptibenchError, Unsupported
-from optibench.execute.base import Lane, LaneDied
+from optibench.execute.base import LaneDied
 from optibench.execute.process import ProcessLane
 from optibench.plan import Plan
 from optibench.values import Artifact, Case
@@ -30,7 +30,7 @@ class Workshop:
     cache: Cache
     log: Path
     say: Callable[[str], None]
-    _builder: Lane | None = None
+    _builder: ProcessLane | None = None
     _rows: inputs.Rows | None = field(default=None, repr=False)
 
     def __enter__(self) -> Workshop:
@@ -86,6 +86,7 @@ class Workshop:
         if self._builder is None:
             self._builder = ProcessLane("optibench.builder", {}, self.log)
         reply = self._builder.ask(request, BUILD_LIMIT_SECONDS)
-        for text in reply.get("said", ()):
-            self.say(text)
+        while "saying" in reply:  # an engine takes minutes: what the builder tells is shown as it comes
+            self.say(reply["saying"])
+            reply = self._builder.listen(BUILD_LIMIT_SECONDS)
         return reply
