@@ -125,7 +125,7 @@ def _apply(flavour: Flavour, config: Any, options: EngineOptions) -> None:
         config.hardware_compatibility_level = trt.HardwareCompatibilityLevel.AMPERE_PLUS
     elif options.hardware == "same-compute-capability":
         config.hardware_compatibility_level = trt.HardwareCompatibilityLevel.SAME_COMPUTE_CAPABILITY
-    if options.compute_capability:
+    if flavour.ahead_of_time and options.compute_capability:
         name = "SM" + options.compute_capability.replace(".", "")
         known = [n[2:-1] + "." + n[-1] for n in trt.ComputeCapability.__members__ if n.startswith("SM")]
         if name not in trt.ComputeCapability.__members__:
