@@ -74,7 +74,9 @@ def typed_copy(out: Path, module: str, ahead_of_time: bool) -> Path:
 def mypy(package: Path, stubs: Path, out: Path, module: str) -> str:
     """What mypy --strict says of the typed copy of optibench/nvidia."""
     settings = (ROOT / "pyproject.toml").read_text().replace('packages = ["optibench"]', "")
-    settings = settings.replace(f'"{module}.*", ', "").replace("strict = true", "strict = true\nwarn_unused_ignores = false")
+    settings = settings.replace(f'"{module}.*", ', "").replace(
+        "strict = true", "strict = true\nwarn_unused_ignores = false"
+    )
     (out / "pyproject.toml").write_text(settings)
     done = subprocess.run(
         [sys.executable, "-m", "mypy", "--config-file", "pyproject.toml", "--no-incremental", str(package / "nvidia")],
