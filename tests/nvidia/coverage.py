@@ -45,7 +45,11 @@ def built(architecture: Architecture, folder: Path) -> dict[str, Built]:
         OnnxExporter().export(module, traced, OnnxConfig(dynamic=True)).save_pretrained(folder / "fp32")
     least, best, most = (architecture.inputs(*size, rng) for size in (SMALLEST, BEST, LARGEST))
     profile = {name: Range(least=least[name].shape, best=best[name].shape, most=most[name].shape) for name in best}
-    samples = [architecture.inputs(1, 16, rng) for _ in range(16)]
+    samples = [
+        # The quantizer names a cache's tensors as the module does, without the exporter's prefix.
+        {name.removeprefix("input."): array for name, array in architecture.inputs(1, 16, rng).items()}
+        for _ in range(16)
+    ]
     asked = architecture.inputs(*OTHER, rng)
     with torch.no_grad():
         wanted = next(v for v in module(**architecture.arguments(asked)).values() if isinstance(v, torch.Tensor))
