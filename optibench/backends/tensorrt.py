@@ -90,7 +90,7 @@ def engine_recipe(flavour: Flavour, build: Build) -> dict[str, Any]:
         "backend": flavour.backend,
         "precision": build.precision,
         "parent": quantize.recipe(build, "tensorrt"),
-        "profiles": [to_json(dict(profile)) for profile in profiles_of(Path(build.inputs))],
+        "profiles": [to_json(dict(profile)) for profile in profiles_of(Path(build.inputs))] if build.inputs else [],
         "options": {k: v for k, v in to_json(options).items() if k != "cuda_graph"},
         "card": to_json(device),
         "tools": package_versions(PACKAGES[flavour.backend]),
@@ -174,11 +174,9 @@ def profiles_of(inputs: Path) -> list[Profile]:
     """One profile for each shape that is timed, which it is made fastest for. All span what the run feeds, evaluation
     inputs included, and begin at one row (and one token), so that an exported engine takes small inputs too.
 
-    Only headers are read. Without inputs (a plan that is only shown) there are none.
+    Only headers are read.
     """
     timed = [_shapes_in(path) for path in sorted(inputs.glob("shape-*.npz"))]
-    if not timed:
-        return []
     everything = [shapes for shapes, _ in (*timed, _shapes_in(inputs / "evaluation.npz"))]
     ranges: dict[str, tuple[list[int], list[int]]] = {}
     for shapes in everything:

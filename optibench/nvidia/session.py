@@ -154,11 +154,11 @@ class EngineSession:
         return "uint16" if kind == trt.DataType.BF16 else trt.nptype(kind)
 
     def call(self, feed: Feed) -> Feed:
-        """One inference; returns when the device has finished. A feed's second call captures it as a CUDA graph: the
-        first sets up what may not be captured."""
+        """One inference; returns when the device has finished. A feed's second call in a row captures it as a CUDA
+        graph: the first after a change of shape sets up what may not be captured."""
         if feed.graph is not None:
             feed.graph.launch()
-        elif feed.called and self.captures:
+        elif feed.called and self.current is feed and self.captures:
             self._capture(feed)
         else:
             self._enqueue(feed)
@@ -174,8 +174,6 @@ class EngineSession:
 
     def _capture(self, feed: Feed) -> None:
         """Captures the call and makes it; a graph that cannot be captured is called as before, and said."""
-        if self.current is not feed:
-            self._select(feed)
         try:
             feed.graph = self.device.graph(lambda: self._enqueue(feed))
             feed.graph.launch()

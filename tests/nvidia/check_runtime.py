@@ -72,6 +72,16 @@ def test_calls_after_the_first_are_graph_launches_and_nothing_else(session_of: O
     assert [name for _, name, _ in gpu.calls] == ["cudaGraphLaunch", "cudaStreamSynchronize"]
 
 
+def test_nothing_is_captured_in_the_call_that_changes_the_shape(session_of: Open, gpu: GPU) -> None:
+    session = session_of()
+    one, two = session.feed(ids(1, 8)), session.feed(ids(3, 5))
+    for feed in (one, two, one, two):
+        session.call(feed)
+    assert "cudaStreamBeginCapture" not in [name for _, name, _ in gpu.calls]
+    session.call(two)
+    assert two.graph is not None
+
+
 def test_a_call_that_cannot_be_captured_goes_on_without_a_graph_and_says_so(session_of: Open, gpu: GPU) -> None:
     gpu.capturable = False
     session = session_of()
