@@ -57,6 +57,8 @@ class Architecture:
     inputs: Sized
     part: str = ""
     """The attribute of the model that is exported, if it is not the whole."""
+    int8_cosine: float = 0.97
+    """What int8 must keep; a graph whose Q/DQ is wrong keeps next to nothing."""
 
     def module(self) -> Any:
         import torch
@@ -118,5 +120,7 @@ ZOO = (
     Architecture("ViT", "ViTModel", "ViTConfig", VIT, picture),
     Architecture("ConvNeXt", "ConvNextModel", "ConvNextConfig", CONVNEXT, picture),
     Architecture("Whisper encoder", "WhisperModel", "WhisperConfig", WHISPER, sound, part="encoder"),
-    Architecture("Llama decode step with cache", "LlamaForCausalLM", "LlamaConfig", {**TEXT, **LLAMA}, cached),
+    Architecture(
+        "Llama decode step with cache", "LlamaForCausalLM", "LlamaConfig", {**TEXT, **LLAMA}, cached, int8_cosine=0.85
+    ),
 )
