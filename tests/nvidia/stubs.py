@@ -55,6 +55,7 @@ REWRITES = (
     (r"^( *)trt = bindings\((self\.)?flavour\)$", r"\1import {module} as trt"),
     (r"\b(self\.)?flavour\.ahead_of_time\b", "{ahead}"),
     (r"\bconfig: Any\b", 'config: "{module}.IBuilderConfig"'),
+    (r"def _context\(self\) -> Any:", 'def _context(self) -> "{module}.IExecutionContext":'),
     (r"^(from optibench\.nvidia\.bindings import .*)$", r"import {module}\n\1"),
 )
 """The package opens one of two modules by name; mypy is shown the same code with that one imported."""
