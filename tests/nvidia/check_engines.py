@@ -12,7 +12,8 @@ from optibench import targets
 from optibench.errors import CaseFailed, OptibenchError
 from optibench.nvidia.bindings import RTX, TENSORRT
 from optibench.nvidia.engine import EngineOptions, Range, build_engine, options_of
-from tests.nvidia import coverage
+from tests.nvidia import coverage, stubs
+from tests.nvidia.check_types import exists, names_used
 from tests.nvidia.zoo import ZOO, Architecture
 
 QUICK = 2
@@ -39,6 +40,19 @@ def test_the_documented_table_names_what_is_built_here() -> None:
     rows = text.strip().splitlines()[2:]
     assert [row.split("|")[1].strip() for row in rows] == [architecture.name for architecture in ZOO]
     assert all(row.count("built") == len(coverage.PRECISIONS) for row in rows)
+
+
+def test_every_name_that_is_used_exists_in_tensorrt_rtx() -> None:
+    import tensorrt_rtx_bindings
+
+    assert not [name for name in sorted(names_used()) if not exists(tensorrt_rtx_bindings, name)]
+
+
+def test_mypy_finds_every_call_right_for_tensorrt_rtx(tmp_path: Path) -> None:
+    module = "tensorrt_rtx_bindings"
+    made = stubs.stubs_from_bindings(f"{module}.tensorrt_rtx", module, tmp_path, {})
+    package = stubs.typed_copy(tmp_path, module, ahead_of_time=True)
+    assert stubs.mypy(package, made, tmp_path, module).startswith("Success")
 
 
 @pytest.fixture

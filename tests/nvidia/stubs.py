@@ -80,7 +80,16 @@ def mypy(package: Path, stubs: Path, out: Path, module: str) -> str:
     )
     (out / "pyproject.toml").write_text(settings)
     done = subprocess.run(
-        [sys.executable, "-m", "mypy", "--config-file", "pyproject.toml", "--no-incremental", str(package / "nvidia")],
+        [
+            sys.executable,
+            "-m",
+            "mypy",
+            "--config-file",
+            "pyproject.toml",
+            "--cache-dir",
+            str(out.parent / "mypy-cache"),
+            str(package / "nvidia"),
+        ],
         cwd=out,
         env={**os.environ, "MYPYPATH": str(stubs)},
         capture_output=True,
