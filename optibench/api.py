@@ -108,7 +108,7 @@ def load(directory: str | Path) -> Result:
     return Result(store.load(path), path if path.is_dir() else path.parent)
 
 
-def plan(request: Request, say: Say = lambda text: None) -> Plan:
+def plan(request: Request, say: Say = lambda text: None, only_build: bool = False) -> Plan:
     """The request made into a plan: names checked, the model resolved, each target held against this machine."""
     known = targets.load(Path(request.targets_dir) if request.targets_dir else None)
     check_names(request, known)
@@ -131,7 +131,7 @@ def plan(request: Request, say: Say = lambda text: None) -> Plan:
         from optibench import against
 
         return against.two_sided(request, model, known, host.describe(), Cache(default_root(), say), say)
-    return plan_of(request, model, known, host.describe())
+    return plan_of(request, model, known, host.describe(), only_build)
 
 
 def run(
@@ -274,7 +274,7 @@ def export(request: Request, out: Path, say: Say = lambda text: None) -> Path:
     """Builds the request's one case and writes it to the new folder ``out``, with all that is needed to use it."""
     from optibench import package
 
-    planned = plan(request, say)
+    planned = plan(request, say, only_build=True)
     return package.write(planned, out, Cache(default_root(), say), say)
 
 

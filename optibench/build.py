@@ -14,7 +14,7 @@ import msgspec
 from optibench import arithmetic, builder, environment, inputs, plugins
 from optibench.cache import Cache, Entry
 from optibench.errors import CaseFailed, OptibenchError, Unsupported
-from optibench.execute.base import Lane, LaneDied
+from optibench.execute.base import LaneDied
 from optibench.execute.process import ProcessLane
 from optibench.plan import Estimate, Plan, estimate
 from optibench.values import Artifact, Case, Model
@@ -31,7 +31,7 @@ class Workshop:
     cache: Cache
     log: Path
     say: Callable[[str], None]
-    _builders: dict[str, Lane] = field(default_factory=dict)
+    _builders: dict[str, ProcessLane] = field(default_factory=dict)
     """By the interpreter that they run in."""
     _rows: inputs.Rows | None = field(default=None, repr=False)
 
@@ -130,6 +130,7 @@ class Workshop:
             env = environment.variables(self.cache) if python else {}
             self._builders[place] = ProcessLane("optibench.builder", env, self.log, place)
         reply = self._builders[place].ask(request, BUILD_LIMIT_SECONDS)
-        for text in reply.get("said", ()):
-            self.say(text)
+        while "saying" in reply:  # an engine takes minutes: what the builder tells is shown as it comes
+            self.say(reply["saying"])
+            reply = self._builders[place].listen(BUILD_LIMIT_SECONDS)
         return reply

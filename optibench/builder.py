@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sys
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -48,10 +49,10 @@ class Count(Value, frozen=True, kw_only=True, tag="count"):
 Request = MakeInputs | Prepare | Count
 
 
-def answer(request: Request) -> dict[str, Any]:
-    """The reply to one request: what was made, and what a person should hear; or the error and its kind."""
-    said: list[str] = []
-    cache = Cache(Path(request.cache), said.append)
+def answer(request: Request, say: Callable[[str], None]) -> dict[str, Any]:
+    """The reply to one request: what was made, or the error and its kind. ``say`` is told what a person should hear
+    meanwhile."""
+    cache = Cache(Path(request.cache), say)
     try:
         match request:
             case MakeInputs(model=model, workload=workload):
@@ -60,19 +61,19 @@ def answer(request: Request) -> dict[str, Any]:
                 rows = inputs.rows_of(model, workload)
                 recipe = inputs.recipe(model, workload, rows.sources)
                 cache.get_or_make("inputs", recipe, lambda folder: inputs.make(folder, model, workload, rows))
-                return {"said": said}
+                return {}
             case Prepare(build=build):
                 backend = plugins.load("backend", build.backend)
                 if reason := backend.probe(build.target):  # the parent asked this of its own environment alone
                     raise Unsupported(reason)
                 artifact = backend.prepare(build, cache)
-                return {"artifact": msgspec.to_builtins(artifact), "said": said}
+                return {"artifact": msgspec.to_builtins(artifact)}
             case Count(model=model, inputs=folder, shapes=shapes):
                 from optibench import arithmetic
 
                 recipe = arithmetic.recipe(model, shapes)
                 cache.get_or_make("arithmetic", recipe, lambda _: arithmetic.count(model, Path(folder), shapes))
-                return {"said": said}
+                return {}
     except Unsupported as error:
         return {"error": str(error), "kind": "skipped"}
     except CaseFailed as error:
@@ -91,8 +92,12 @@ def main() -> None:
     requests = os.fdopen(int(sys.argv[1]), "rb")
     replies = os.fdopen(int(sys.argv[2]), "wb", buffering=0)
     decoder = msgspec.json.Decoder(Request)
+
+    def reply(value: dict[str, Any]) -> None:
+        replies.write(msgspec.json.encode(value) + b"\n")
+
     for line in requests:
-        replies.write(msgspec.json.encode(answer(decoder.decode(line))) + b"\n")
+        reply(answer(decoder.decode(line), lambda text: reply({"saying": text})))
     os._exit(0)
 
 

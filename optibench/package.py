@@ -168,9 +168,9 @@ def readme(model: Model, case: Case, artifact: Artifact, file: str, arrays: Arra
         + "}"
     )
     backend = plugins.load("backend", case.backend)
-    needs = [case.backend, *(["transformers"] if text else [])]
+    needs = [*getattr(backend, "NEEDS", (case.backend,)), *(["transformers"] if text else [])]
     ways = [_plain_lines(backend, case, file, feeds, text)]
-    if artifact.recipe and not model.is_graph and text:
+    if artifact.format in ("onnx", "openvino") and artifact.recipe and not model.is_graph and text:
         ways.append(_transformers_lines(feeds))
     code = "\n\n".join(f"```python\n{lines}\n```" for lines in ways)
     shown = markdown_plain(model.ref.id)
@@ -181,7 +181,25 @@ The graph is `{file}`, sha256 of its content `{artifact.sha256}`.
 
     pip install {" ".join(needs)}
 
-{code}
+{_made_for(artifact)}{code}
+"""
+
+
+def _made_for(artifact: Artifact) -> str:
+    """Where an engine runs, and the shapes that it takes; nothing for a graph, which is not bound to either."""
+    if artifact.recipe.get("kind") != "engine":
+        return ""
+    capability = artifact.recipe["options"]["compute_capability"]
+    card = artifact.recipe["card"]
+    where = f"GPUs of compute capability {capability}" if capability else "NVIDIA GPUs from Ampere on"
+    where = f"{card['name']} (driver {card['driver']})" if card else where
+    versions = ", ".join(f"{name} {version}" for name, version in artifact.recipe["tools"].items())
+    ranges = artifact.recipe["profiles"][0]
+    shapes = "\n".join(f"- `{name}`: {r['least']} to {r['most']}, fastest at {r['best']}" for name, r in ranges.items())
+    return f"""It runs on {where}, by the version that built it ({versions}), on inputs of these shapes:
+
+{shapes}
+
 """
 
 

@@ -143,15 +143,18 @@ def check_names(request: Request, known: dict[str, Target]) -> None:
         raise OptibenchError("--budget takes a time above zero, such as 90s, 10m or 1h.")
 
 
-def plan_of(request: Request, model: Model, known: dict[str, Target], host: Host) -> Plan:
-    """The plan: every asked case, with the reason where it cannot run on this machine."""
+def plan_of(request: Request, model: Model, known: dict[str, Target], host: Host, only_build: bool = False) -> Plan:
+    """The plan: every asked case, with the reason where it cannot run on this machine. ``only_build``: nothing will
+    be measured, so a backend that builds ahead of time does not need the target's hardware here."""
     chosen = targets.find(list(request.targets), known)
     found: dict[Case, PlannedCase] = {}
     for target in chosen:
         away = targets.mismatch(target, host)
         for case in _cases_of(target, request):
             if case not in found:
-                found[case] = PlannedCase(case=case, skip=away or why_not(case, target))
+                anywhere = only_build and getattr(plugins.load("backend", case.backend), "AHEAD_OF_TIME", False)
+                skip = (None if anywhere else away) or why_not(case, target)
+                found[case] = PlannedCase(case=case, skip=skip)
     cases = list(found.values())
     reference = _reference(model, chosen, host, request)
     if reference:

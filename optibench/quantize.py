@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     Arrays = Mapping[str, numpy.ndarray]
 
 CALIBRATED = ("int8", "int4-weights")
-FLOATING = ("fp32", "bf16", "fp16")
+FLOATING = ("fp32", "tf32", "bf16", "fp16")
 INT4_GROUP = 64
 
 RECIPES: dict[tuple[str, str], dict[str, Any]] = {
@@ -38,6 +38,10 @@ RECIPES: dict[tuple[str, str], dict[str, Any]] = {
     ("onnx", "int8-dynamic"): {"by": "onnxruntime.quantize_dynamic", "weights": "int8 asymmetric per channel", "v": 2},
     ("onnx", "int8-weights"): {"by": "MatMulNBits", "bits": 8, "block": 128, "accuracy_level": 1, "v": 2},
     ("onnx", "int4-weights"): {"by": "MatMulNBits", "bits": 4, "block": 32, "accuracy_level": 1, "v": 2},
+    # TensorRT takes what the file says: half precision is written into it, and every zero point of its Q/DQ is zero.
+    ("tensorrt", "fp16"): {"by": "floats.narrowed", "v": 1},
+    ("tensorrt", "bf16"): {"by": "floats.narrowed", "v": 1},
+    ("tensorrt", "int8"): {"by": "nncf smoothquant, transformer, symmetric", "rest": "fp16", "v": 1},
     ("openvino", "int8"): {"by": "nncf smoothquant, transformer", "v": 1},
     ("openvino", "int8-weights"): {"by": "nncf compress_weights", "mode": "int8_asym", "v": 1},
     ("openvino", "int4-weights"): {
@@ -51,30 +55,42 @@ RECIPES: dict[tuple[str, str], dict[str, Any]] = {
 
 
 def recipe(build: Build, form: str) -> dict[str, Any]:
-    """All that decides a quantized artifact: its key in the cache."""
+    """All that decides an artifact of this form (onnx, tensorrt: ONNX as TensorRT takes it, openvino): its key in the
+    cache. What is run as it was exported has the export's."""
+    if _as_exported(form, build.precision):
+        return export.recipe(build, _file_format(form))
     return {
         "kind": "quantize",
         "form": form,
         "precision": build.precision,
         "how": RECIPES.get((form, build.precision)),
-        "parent": export.recipe(build, form),
+        "parent": export.recipe(build, _file_format(form)),
         "calibration": build.calibration_sha256 if build.precision in CALIBRATED else None,
-        "tools": package_versions(("nncf", "onnxruntime" if form == "onnx" else "openvino")),
+        "tools": package_versions(("nncf", "openvino" if form == "openvino" else "onnxruntime")),
     }
 
 
+def _file_format(form: str) -> str:
+    return "openvino" if form == "openvino" else "onnx"
+
+
+def _as_exported(form: str, precision: str) -> bool:
+    return precision in FLOATING and (form, precision) not in RECIPES
+
+
 def artifact(build: Build, form: str, cache: Cache, run: export.Run) -> Artifact:
-    """The build's artifact as ``onnx`` or ``openvino``, from the cache or built now."""
-    if build.model.is_graph and build.precision in FLOATING:
-        return _given(build, form)
-    own_recipe = export.recipe(build, form) if build.precision in FLOATING else recipe(build, form)
+    """The build's artifact in the form asked for, from the cache or built now."""
+    exported, file_format = _as_exported(form, build.precision), _file_format(form)
+    if build.model.is_graph and exported:
+        return _given(build, file_format)
+    own_recipe = recipe(build, form)
     cached = cache.get(own_recipe)
     if cached is None and build.model.is_graph:
         parent_file, parent = Path(build.model.path), None
     else:
-        parent = export.exported(build, form, cache, run) if cached is None or build.precision in FLOATING else None
-        parent_file = export.graph_file(cache.path(parent.key), form) if parent else Path()
-    if build.precision in FLOATING:
+        parent = export.exported(build, file_format, cache, run) if cached is None or exported else None
+        parent_file = export.graph_file(cache.path(parent.key), file_format) if parent else Path()
+    if exported:
         entry = parent
     else:
         entry = cached or cache.get_or_make(
@@ -83,8 +99,8 @@ def artifact(build: Build, form: str, cache: Cache, run: export.Run) -> Artifact
     assert entry is not None, "a floating-point build is its export"
     facts = entry.facts
     return Artifact(
-        format=form,
-        path=str(export.graph_file(cache.path(entry.key), form)),
+        format=file_format,
+        path=str(export.graph_file(cache.path(entry.key), file_format)),
         sha256=entry.sha256,
         bytes=entry.bytes,
         parent_sha256=facts.get("parent_sha256"),
@@ -92,7 +108,7 @@ def artifact(build: Build, form: str, cache: Cache, run: export.Run) -> Artifact
         tools=own_recipe.get("tools", {}),
         build_seconds=BuildTimes(
             export=facts.get("export_seconds", facts.get("seconds", 0.0)),
-            quantize=facts["seconds"] if build.precision not in FLOATING else 0.0,
+            quantize=0.0 if exported else facts["seconds"],
             cached=cached is not None,
         ),
     )
@@ -120,6 +136,8 @@ def _make(
     try:
         if form == "onnx":
             _quantize_onnx(parent_file, folder / "model.onnx", build.precision, samples)
+        elif form == "tensorrt":
+            _write_for_tensorrt(parent_file, folder / "model.onnx", build.precision, samples)
         else:
             _quantize_openvino(parent_file, folder / "openvino_model.xml", build.precision, samples)
     except OptibenchError:
@@ -132,7 +150,8 @@ def _make(
         for name in ("export.json", "config.json", "generation_config.json"):
             if (parent_file.parent / name).exists():
                 shutil.copy(parent_file.parent / name, folder / name)
-    _try(build, form, folder, run, samples)
+    if build.precision != "bf16":  # ONNX Runtime's CPU provider has no bf16 kernels to try it with
+        _try(build, _file_format(form), folder, run, samples)
     return {
         "seconds": time.perf_counter() - start,
         "export_seconds": parent.facts["seconds"] if parent else 0.0,
@@ -172,6 +191,29 @@ def _quantize_onnx(source: Path, out: Path, precision: str, samples: Sequence[Ar
     if precision != "int8-dynamic":  # which quantizes embeddings by itself
         quantized = int8_embeddings(quantized)
     OnnxExporter.save_program(quantized, out)
+
+
+def _write_for_tensorrt(source: Path, out: Path, precision: str, samples: Sequence[Arrays]) -> None:
+    """Strongly typed ONNX: fp16 or bf16 throughout; or int8 Q/DQ at the inputs of matrix products and convolutions
+    alone (which is where TensorRT fuses them), symmetric, weights a scale a channel, and the rest in fp16."""
+    import nncf
+    import onnx_ir
+    from transformers.exporters import NNCFOnnxQuantizer, NNCFQuantizationConfig, OnnxExporter
+    from transformers.exporters.configs import ExportFormat
+
+    from optibench.floats import narrowed
+    from optibench.qdq import folded_transposes
+
+    model = onnx_ir.load(source)
+    if precision == "int8":
+        config = NNCFQuantizationConfig(
+            subset_size=len(samples),
+            preset=nncf.QuantizationPreset.PERFORMANCE,  # symmetric activations: TensorRT knows no zero point
+            ignored_scope=nncf.IgnoredScope(types=["Gather"], validate=False),
+        )
+        quantizer = NNCFOnnxQuantizer(config, _all_tensors(samples))
+        model = quantizer.quantize(folded_transposes(model), _tensors(samples[0]), ExportFormat.ONNX)
+    OnnxExporter.save_program(narrowed(model, "fp16" if precision == "int8" else precision), out)
 
 
 def _onnx_quantizer(precision: str, samples: Sequence[Arrays]) -> Any:

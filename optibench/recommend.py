@@ -10,7 +10,13 @@ import msgspec
 
 from optibench.results import CaseResult, Recommended, ScoreResult
 
-TITLES = {"onnxruntime": "ONNX Runtime", "openvino": "OpenVINO", "pytorch": "PyTorch", "tensorrt": "TensorRT"}
+TITLES = {
+    "onnxruntime": "ONNX Runtime",
+    "openvino": "OpenVINO",
+    "pytorch": "PyTorch",
+    "tensorrt": "TensorRT",
+    "tensorrt-rtx": "TensorRT-RTX",
+}
 
 
 def within_floor(scores: Sequence[ScoreResult], floor: float) -> bool | None:

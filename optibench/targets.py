@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -109,7 +110,7 @@ def mismatch(target: Target, host: Host) -> str | None:
         if not cards:
             return "; ".join(DRIVERS[kind][1] for kind in kinds)
         wanted = _list(match.get("gpu_name", []))
-        if wanted and not any(name.lower() in card.lower() for name in wanted for card in cards):
+        if wanted and not any(_named(card, name) for name in wanted for card in cards):
             return f"this machine has {', '.join(cards)}; the target is for {' or '.join(wanted)}"
     return None
 
@@ -117,6 +118,12 @@ def mismatch(target: Target, host: Host) -> str | None:
 def _is_of(card: str, kind: str) -> bool:
     # NVIDIA's driver names cards without its maker ("Tesla T4"); what is not Intel's is NVIDIA's.
     return card == DRIVERS[kind][0] or (kind == "nvidia" and not card.startswith("Intel"))
+
+
+def _named(card: str, name: str) -> bool:
+    """Whether a card's name holds these words, so that an L40S is no L4; ``*`` is the rest of a word (RTX 40*)."""
+    words = re.escape(name).replace(r"\*", r"\w*")
+    return re.search(rf"(?<!\w){words}(?!\w)", card, re.IGNORECASE) is not None
 
 
 def _list(value: Any) -> list[Any]:

@@ -30,6 +30,9 @@ def write(folder: Path, text: str, name: str = "mine") -> Path:
 
 def test_the_built_in_targets_are_those_that_are_promised() -> None:
     promised = "cpu cpu-intel cpu-amd cpu-arm gpu-intel npu-intel cuda cuda-hopper cuda-ada"
+    promised += (
+        " cuda-t4 cuda-a10 cuda-a100 cuda-l4 cuda-l40s cuda-h100 cuda-h200 cuda-b200 cuda-rtx40 cuda-rtx50 cuda-orin"
+    )
     assert set(promised.split()) <= set(targets.load())
 
 
@@ -86,6 +89,11 @@ def test_a_worker_starts_with_as_many_threads_as_it_may_use() -> None:
         ("cuda-hopper", ("NVIDIA H100 80GB HBM3",), True),
         ("cuda-hopper", ("NVIDIA A100-SXM4-80GB",), False),
         ("cuda-ada", ("NVIDIA GeForce RTX 4090",), True),
+        ("cuda-l4", ("NVIDIA L4",), True),
+        ("cuda-l4", ("NVIDIA L40S",), False),
+        ("cuda-a10", ("NVIDIA A100-SXM4-80GB",), False),
+        ("cuda-a100", ("NVIDIA A100-SXM4-80GB",), True),
+        ("cuda-rtx50", ("NVIDIA GeForce RTX 5090",), True),
         ("gpu-intel", ("Intel GPU",), True),
         ("gpu-intel", ("Intel NPU",), False),
         ("npu-intel", ("Intel NPU",), True),

@@ -69,6 +69,9 @@ class Backend(Protocol):
     """The extra of optibench that installs what it needs ("" if the base does)."""
     RUNTIME: tuple[str, ...]
     """The distributions that run its artifacts: their versions belong to a figure."""
+    AHEAD_OF_TIME: bool
+    """Optional: it builds for the target on any machine, whatever is in it, so that ``optibench export`` works there
+    (False where it is not said)."""
 
     def probe(self, target: Target) -> str | None:
         """Why it cannot run on ``target`` here, and what to do about it; None if it can. Imports nothing heavy."""
@@ -113,8 +116,8 @@ def main_precision(operations: Mapping[str, int]) -> str:
     """
     if not operations:
         return "none"
-    integer = [name for name in operations if name.startswith("int")]
-    return max(integer or list(operations), key=lambda name: operations[name])
+    small = [name for name in operations if name.startswith("int") or name == "fp8"]
+    return max(small or list(operations), key=lambda name: operations[name])
 
 
 def to_json(value: Any) -> Any:

@@ -14,7 +14,7 @@ from optibench.progress import Progress
 
 @click.command()
 @click.argument("model")
-@click.option("--backend", required=True, help="onnxruntime or openvino, or a plugin's.")
+@click.option("--backend", required=True, help="onnxruntime, openvino, tensorrt-rtx, or a plugin's.")
 @click.option("--precision", default="fp32", show_default=True, help="fp32, int8, int8-dynamic, int8-weights, ...")
 @click.option("--target", default="cpu", show_default=True, help="What it is built for.")
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="A new folder for the artifact.")

@@ -53,6 +53,10 @@ class ProcessLane:
                 line = line[os.write(self.request, line) :]
         except BrokenPipeError:
             raise self._died() from None
+        return self.listen(timeout_seconds)
+
+    def listen(self, timeout_seconds: float) -> dict[str, Any]:
+        """Sleeps until the next line from the worker, its end, or the limit."""
         deadline = time.monotonic() + timeout_seconds
         with selectors.DefaultSelector() as selector:
             selector.register(self.reply, selectors.EVENT_READ)

@@ -1,0 +1,167 @@
+"""Engines built for real by TensorRT-RTX, which needs no GPU to build: architectures, options, and what goes wrong."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from optibench import targets
+from optibench.errors import CaseFailed, OptibenchError
+from optibench.nvidia.bindings import RTX, TENSORRT
+from optibench.nvidia.engine import EngineOptions, Range, build_engine, options_of
+from tests.nvidia import coverage, stubs
+from tests.nvidia.check_types import exists, names_used
+from tests.nvidia.zoo import ZOO, Architecture
+
+QUICK = 2
+"""So many architectures are built in the short form (-m "not slow")."""
+SIZES = {"x": Range(least=(1, 4), best=(2, 4), most=(8, 4))}
+
+
+@pytest.mark.parametrize(
+    "architecture",
+    [pytest.param(a, id=a.name, marks=[] if n < QUICK else [pytest.mark.slow]) for n, a in enumerate(ZOO)],
+)
+def test_an_architecture_is_built_in_every_precision_and_stays_accurate(
+    architecture: Architecture, tmp_path: Path
+) -> None:
+    found = coverage.built(architecture, tmp_path)
+    assert {precision: one.reason for precision, one in found.items()} == dict.fromkeys(coverage.PRECISIONS, "")
+    assert found["fp32"].cosine > 0.9999
+    assert found["fp16"].cosine > 0.999
+    assert found["int8"].cosine > architecture.int8_cosine
+
+
+def test_the_documented_table_names_what_is_built_here() -> None:
+    text = coverage.DOCS.read_text().split(coverage.MARKS[0])[1].split(coverage.MARKS[1])[0]
+    rows = text.strip().splitlines()[2:]
+    assert [row.split("|")[1].strip() for row in rows] == [architecture.name for architecture in ZOO]
+    assert all(row.count("built") == len(coverage.PRECISIONS) for row in rows)
+
+
+def test_every_name_that_is_used_exists_in_tensorrt_rtx() -> None:
+    import tensorrt_rtx_bindings
+
+    assert not [name for name in sorted(names_used()) if not exists(tensorrt_rtx_bindings, name)]
+
+
+def test_mypy_finds_every_call_right_for_tensorrt_rtx(tmp_path: Path) -> None:
+    module = "tensorrt_rtx_bindings"
+    made = stubs.stubs_from_bindings(f"{module}.tensorrt_rtx", module, tmp_path, {})
+    package = stubs.typed_copy(tmp_path, module, ahead_of_time=True)
+    assert stubs.mypy(package, made, tmp_path, module).startswith("Success")
+
+
+@pytest.fixture
+def graph(tmp_path: Path) -> Path:
+    return write(tmp_path, "Relu", "relu")
+
+
+def write(folder: Path, operator: str, name: str, domain: str = "", kinds: tuple[int, int] = (1, 1)) -> Path:
+    """A graph of one node over x (any number of rows of 4)."""
+    import onnx
+    from onnx import helper as h
+
+    inputs = [h.make_tensor_value_info("x", kinds[0], ["rows", 4])]
+    if operator == "Add":
+        inputs.append(h.make_tensor_value_info("z", kinds[1], ["rows", 4]))
+    node = h.make_node(operator, [i.name for i in inputs], ["y"], name, domain=domain)
+    made = h.make_graph([node], "g", inputs, [h.make_tensor_value_info("y", kinds[0], ["rows", 4])])
+    opsets = [h.make_opsetid("", 17), *([h.make_opsetid(domain, 1)] if domain else [])]
+    path = folder / "model.onnx"
+    onnx.save(h.make_model(made, opset_imports=opsets, ir_version=9), path)
+    return path
+
+
+def test_an_operator_that_is_unknown_is_told_with_its_nodes_name(tmp_path: Path) -> None:
+    with pytest.raises(CaseFailed, match=r"cannot read the node 'odd_one' \(NoSuchOp\)"):
+        build_engine(RTX, write(tmp_path, "NoSuchOp", "odd_one", "my.domain"), [SIZES], EngineOptions())
+
+
+def test_mixed_types_are_refused_in_tensorrts_words(tmp_path: Path) -> None:
+    both = {**SIZES, "z": SIZES["x"]}
+    with pytest.raises(CaseFailed, match="TensorRT-RTX cannot"):
+        build_engine(RTX, write(tmp_path, "Add", "mixed", kinds=(1, 10)), [both], EngineOptions())
+
+
+@pytest.mark.parametrize("content", [b"", b"no graph" * 40])
+def test_a_file_that_is_no_graph_is_told_so(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "model.onnx").write_bytes(content)
+    with pytest.raises(CaseFailed, match="TensorRT-RTX cannot"):
+        build_engine(RTX, tmp_path / "model.onnx", [SIZES], EngineOptions())
+
+
+def test_a_file_that_is_missing_is_told_so(tmp_path: Path) -> None:
+    with pytest.raises(CaseFailed, match="TensorRT-RTX cannot"):
+        build_engine(RTX, tmp_path / "none.onnx", [SIZES], EngineOptions())
+
+
+@pytest.mark.parametrize("options", [{"builder_level": 0}, {"workspace_mib": 64}, {"hardware": "ampere-plus"}])
+def test_options_of_a_target_reach_the_builder(graph: Path, options: dict[str, object]) -> None:
+    assert build_engine(RTX, graph, [SIZES], EngineOptions(**options))  # type: ignore[arg-type]
+
+
+def test_an_engine_holds_a_profile_for_each_shape_that_is_timed(graph: Path) -> None:
+    other = {"x": Range(least=(1, 4), best=(8, 4), most=(8, 4))}
+    assert build_engine(RTX, graph, [SIZES, other], EngineOptions(compute_capability="12.0"))
+
+
+def test_shapes_that_the_graph_does_not_have_are_refused(graph: Path) -> None:
+    with pytest.raises(CaseFailed, match="fixes the axis 1 of 'x' at 4"):
+        build_engine(RTX, graph, [{"x": Range(least=(1, 1), best=(1, 3), most=(8, 3))}], EngineOptions())
+
+
+def test_a_compute_capability_that_is_not_built_for_is_told_with_those_that_are(graph: Path) -> None:
+    with pytest.raises(CaseFailed, match=r"no card of compute capability 9\.9, only for .*8\.9"):
+        build_engine(RTX, graph, [SIZES], EngineOptions(compute_capability="9.9"))
+
+
+def test_what_needs_a_library_that_is_missing_is_told_in_tensorrts_words(graph: Path) -> None:
+    with pytest.raises(CaseFailed, match="libnvinfer_lean"):
+        build_engine(RTX, graph, [SIZES], EngineOptions(version_compatible=True))
+
+
+def test_every_target_that_names_a_capability_names_one_that_is_built_for(graph: Path) -> None:
+    named = {options_of(target, RTX).compute_capability for target in targets.load().values()} - {""}
+    assert named
+    for capability in named:
+        assert build_engine(RTX, graph, [SIZES], EngineOptions(compute_capability=capability))
+
+
+def test_export_writes_an_engine_without_a_gpu_and_a_readme_that_runs_up_to_the_driver(
+    tmp_path: Path, tiny_bert: Path, cache_root: Path
+) -> None:
+    import os
+    import re
+
+    command = [sys.executable, "-m", "optibench.cli", "export", str(tiny_bert), "--backend", "tensorrt-rtx"]
+    done = subprocess.run(
+        [*command, "--target", "cuda-ada", "--precision", "int8", "--out", str(tmp_path / "out")],
+        env={**os.environ, "OPTIBENCH_CACHE": str(cache_root)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    readme = (tmp_path / "out" / "README.md").read_text()
+    assert "compute capability 8.9" in readme
+    assert "`input_ids`: [1, 1] to" in readme
+    (lines,) = re.findall(r"```python\n(.*?)```", readme, re.DOTALL)
+    ran = subprocess.run([sys.executable, "-c", lines], cwd=tmp_path / "out", capture_output=True, text=True)
+    # Everything before the GPU works; what fails without a driver is the engine's opening, in CUDA's words.
+    assert "the log above says why" in ran.stderr, ran.stderr
+    assert "CUDA" in ran.stderr + ran.stdout
+
+
+def test_options_that_are_unknown_are_told_with_those_that_are_known() -> None:
+    import msgspec
+
+    ada = targets.load()["cuda-ada"]
+    wrong = msgspec.structs.replace(ada, options={"tensorrt": {"builder_levle": 3}})
+    with pytest.raises(OptibenchError, match=r"builder_levle.*Known: builder_level"):
+        options_of(wrong, TENSORRT)
+    wrong = msgspec.structs.replace(ada, options={"tensorrt": {"compute_capability": "8.9"}})
+    with pytest.raises(OptibenchError, match="Only tensorrt-rtx builds for another"):
+        options_of(wrong, TENSORRT)

@@ -1,0 +1,103 @@
+"""Which architectures TensorRT-RTX parses and builds, in which precisions; ``python -m tests.nvidia.coverage`` writes
+the table in docs/gpu.md. Accuracy is ONNX Runtime's on the CPU, of the very files that engines are built of."""
+
+from __future__ import annotations
+
+import re
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from tests.nvidia.zoo import ZOO, Architecture, Arrays
+
+PRECISIONS = ("fp32", "fp16", "int8")
+DOCS = Path(__file__).parent.parent.parent / "docs" / "gpu.md"
+MARKS = ("<!-- coverage -->", "<!-- /coverage -->")
+SMALLEST, BEST, LARGEST, OTHER = (1, 4), (2, 16), (8, 32), (3, 11)
+
+
+@dataclass(frozen=True)
+class Built:
+    """One engine: its bytes, or why there is none; and its graph's cosine to fp32 PyTorch on another shape."""
+
+    engine_bytes: int
+    reason: str
+    cosine: float
+
+
+def built(architecture: Architecture, folder: Path) -> dict[str, Built]:
+    """The architecture exported, made into each precision, judged, and built for compute capability 8.9."""
+    import torch
+    from transformers.exporters import OnnxConfig, OnnxExporter
+
+    from optibench.errors import OptibenchError
+    from optibench.nvidia.bindings import RTX
+    from optibench.nvidia.engine import EngineOptions, Range, build_engine
+    from optibench.quantize import _write_for_tensorrt
+
+    rng = np.random.default_rng(0)
+    module = architecture.module()
+    traced = architecture.arguments(architecture.inputs(2, 9, rng))
+    with torch.no_grad():
+        OnnxExporter().export(module, traced, OnnxConfig(dynamic=True)).save_pretrained(folder / "fp32")
+    least, best, most = (architecture.inputs(*size, rng) for size in (SMALLEST, BEST, LARGEST))
+    profile = {name: Range(least=least[name].shape, best=best[name].shape, most=most[name].shape) for name in best}
+    samples = [
+        # The quantizer names a cache's tensors as the module does, without the exporter's prefix.
+        {name.removeprefix("input."): array for name, array in architecture.inputs(1, 16, rng).items()}
+        for _ in range(16)
+    ]
+    asked = architecture.inputs(*OTHER, rng)
+    with torch.no_grad():
+        wanted = next(v for v in module(**architecture.arguments(asked)).values() if isinstance(v, torch.Tensor))
+    found = {}
+    for precision in PRECISIONS:
+        file = folder / precision / "model.onnx"
+        file.parent.mkdir(exist_ok=True)
+        try:
+            if precision != "fp32":
+                _write_for_tensorrt(folder / "fp32" / "model.onnx", file, precision, samples)
+            cosine = cosine_of(answer(file, asked), wanted.numpy())
+            engine = build_engine(RTX, file, [profile], EngineOptions(compute_capability="8.9"))
+            found[precision] = Built(len(engine), "", cosine)
+        except OptibenchError as error:
+            found[precision] = Built(0, str(error), float("nan"))
+    return found
+
+
+def answer(file: Path, arrays: Arrays) -> np.ndarray:
+    """The graph's first output, by ONNX Runtime on the CPU."""
+    from optibench.backends.onnxruntime import run_file
+
+    return run_file(file, arrays)[0]
+
+
+def cosine_of(mine: np.ndarray, theirs: np.ndarray) -> float:
+    a, b = mine.ravel().astype(float), theirs.ravel().astype(float)
+    return float(a @ b / (np.linalg.norm(a) * np.linalg.norm(b)))
+
+
+def table(results: dict[str, dict[str, Built]]) -> str:
+    lines = ["| architecture | " + " | ".join(PRECISIONS) + " |", "|---|" + "---|" * len(PRECISIONS)]
+    for name, found in results.items():
+        cells = [f"built, {b.cosine:.4f}" if b.engine_bytes else f"no: {b.reason}" for b in found.values()]
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    results = {}
+    for architecture in ZOO:
+        with tempfile.TemporaryDirectory() as folder:
+            results[architecture.name] = built(architecture, Path(folder))
+        print(table({architecture.name: results[architecture.name]}).splitlines()[-1], file=sys.stderr, flush=True)
+    text = DOCS.read_text()
+    inside = f"{MARKS[0]}\n{table(results)}\n{MARKS[1]}"
+    DOCS.write_text(re.sub(f"{MARKS[0]}.*{MARKS[1]}", lambda match: inside, text, flags=re.DOTALL))
+
+
+if __name__ == "__main__":
+    main()
