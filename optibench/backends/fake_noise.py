@@ -49,9 +49,10 @@ class Noise(Value, frozen=True, kw_only=True):
     neighbour_blocks: float = 4.0
     """... of so many blocks ..."""
     neighbour_takes: float = 0.4
-    """... and the share of the CPU that a burst loses meanwhile."""
-    cost: float = 1.0
-    """A burst left with the share s of the CPU takes s ** -cost times as long."""
+    """... and the share of the CPU that a burst loses meanwhile: from none to twice as much, this on average."""
+    cost: float = 3.0
+    """A burst left with the share s of the CPU takes exp(cost * log(s)**2) times as long: a small loss hardly shows,
+    but threads that wait for one without a core wait long."""
     share_noise: float = 0.0
     """Spread of an undisturbed burst's share of the CPU (the clock of CPU time is coarse)."""
     switches: float = 0.0
@@ -86,10 +87,11 @@ def bursts(noise: Noise, rng: numpy.random.Generator, pace: Array, phase: Array)
     lost = np.where(rng.random(shape) < noise.stolen, rng.exponential(noise.stolen_mean or 1.0, shape), 0.0)
     # Where in its block a process's turn comes is chance; the neighbour goes by the clock.
     when = (phase + (np.arange(blocks) + rng.random(shape)) / noise.neighbour_blocks) % 1.0
-    lost = np.minimum(lost + np.where(when < noise.neighbour, noise.neighbour_takes, 0.0), 0.9)
+    taken = rng.uniform(0, 2 * noise.neighbour_takes, shape)
+    lost = np.minimum(lost + np.where(when < noise.neighbour, taken, 0.0), 0.9)
     share = (1 - lost) * (1 + noise.share_noise * rng.normal(0, 1, shape))
     switched = rng.geometric(1 / (1 + noise.switches), shape) - 1
-    return slow - noise.cost * np.log1p(-lost), share, switched
+    return slow + noise.cost * np.log1p(-lost) ** 2, share, switched
 
 
 def calls(noise: Noise, rng: numpy.random.Generator, shape: tuple[int, ...]) -> Array:

@@ -47,7 +47,7 @@ class Recording:
     def block_seconds(self) -> float:
         """How long a block takes: of each case an uncounted call, the burst, and the wait until it is quiet."""
         rest = len(self.median) * QUIET_STEPS * QUIET_STEP_SECONDS
-        return float(np.median((self.wall + self.median).sum(axis=0)) / 1e9 + rest)
+        return float(np.mean((self.wall + self.median).sum(axis=0)) / 1e9 + rest)
 
     @property
     def wall(self) -> np.ndarray:
@@ -99,7 +99,7 @@ def recording(name: str) -> Recording:
     return Recording(median * 1e3, spread, share, switches, calls, twins)
 
 
-def drawn(noise: Noise, like: Recording, rounds: int = 150, seed: int = 0) -> Recording:
+def drawn(noise: Noise, like: Recording, rounds: int = 100, seed: int = 0) -> Recording:
     """What the model shows in place of a recording: the same cases and calls, more rounds."""
     rng = np.random.default_rng(seed)
     cases, _, blocks = like.median.shape
@@ -161,7 +161,7 @@ MOVED = {
 NEIGHBOURS = {"neighbour": "taken", "neighbour_takes": "taken_share", "cost": "taken_slower"}
 
 
-def moved(noise: Noise, names: dict[str, str], seen: Recording, steps: int = 12) -> Noise:
+def moved(noise: Noise, names: dict[str, str], seen: Recording, steps: int = 10) -> Noise:
     """The noise with these parameters moved, step by step, until the model's figures are the recording's."""
     wanted = spreads(seen)
     for step in range(steps):

@@ -178,16 +178,14 @@ def beside_a_bare_loop(bench: Bench, build: str, blocks: int) -> list[float]:
     job = bench.job(case(build), 1)
     shape, env = job.shapes[0], targets.environment(job.target, job.threads)
     arrays = Path(job.inputs) / f"shape-{shape.name}.npz"
-    bare = subprocess.Popen(
-        [sys.executable, str(BARE), job.case.backend, job.artifact.path, str(arrays), str(job.threads)],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env={**os.environ, **env},
-    )  # fmt: skip
-    assert bare.stdin
-    assert bare.stdout
-    assert bare.stdout.readline().strip() == "ready"
-    lane = bench.opened(job)
-    rng, ratios = random.Random(0), []
-    try:
+    command = [sys.executable, str(BARE), job.case.backend, job.artifact.path, str(arrays), str(job.threads)]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, env={**os.environ, **env}) as bare:
+        assert bare.stdin
+        assert bare.stdout
+        assert bare.stdout.readline().strip() == "ready"
+        lane = bench.opened(job)
+        rng, ratios = random.Random(0), []
         for block in range(blocks):
             found: dict[str, list[int]] = {}
             for who in rng.sample(["mine", "bare"], 2):
@@ -199,10 +197,8 @@ def beside_a_bare_loop(bench: Bench, build: str, blocks: int) -> list[float]:
                     bare.stdin.flush()
                     found[who] = json.loads(bare.stdout.readline())
             ratios.append(float(np.median(found["mine"]) / np.median(found["bare"])))
-    finally:
         lane.close()
         bare.kill()
-        bare.wait()
     return ratios
 
 
