@@ -68,12 +68,7 @@ def unfair(run: Baseline, baseline: Baseline) -> list[str]:
 
 def told(run: Baseline, baseline: Baseline) -> list[str]:
     """Differences that are just what a gate is to judge, or that bear on it little; each in a sentence."""
-    found = []
-    if run.model.revision != baseline.model.revision:
-        same = (
-            "the weights are the same" if run.model.weights_sha256 == baseline.model.weights_sha256 else "new weights"
-        )
-        found.append(f"The model's revision differs: {same}.")
+    found = _model_changed(run, baseline)
     names = sorted((run.packages.keys() | baseline.packages.keys()) - run.reference_runtime.keys())
     changed = [
         f"{name} {run.packages.get(name, 'absent')} (was {baseline.packages.get(name, 'absent')})"
@@ -95,6 +90,26 @@ def told(run: Baseline, baseline: Baseline) -> list[str]:
     if run.created and run.created == baseline.created:
         found.append("The baseline was saved from this very run.")
     return found
+
+
+def told_of_sides(run: Baseline, other: Baseline) -> list[str]:
+    """The same for both sides of one run: all else that bears on it is one for both."""
+    found = _model_changed(run, other)
+    changed = [
+        f"{name} {version} (the other side's {other.packages[name]})"
+        for name, version in sorted(run.packages.items())
+        if other.packages.get(name, version) != version  # builds are made on this side: the other needs fewer packages
+    ]
+    if changed:
+        found.append(f"Other package versions: {', '.join(changed)}.")
+    return found
+
+
+def _model_changed(run: Baseline, baseline: Baseline) -> list[str]:
+    if run.model.revision == baseline.model.revision:
+        return []
+    same = run.model.weights_sha256 == baseline.model.weights_sha256
+    return [f"The model's revision differs: {'the weights are the same' if same else 'new weights'}."]
 
 
 def _digest(data: object) -> object:

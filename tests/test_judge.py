@@ -14,6 +14,7 @@ from optibench.baseline import Baseline, CaseFigures, packed
 from optibench.errors import OptibenchError
 from optibench.gating import concluded
 from optibench.judge import Paired
+from optibench.pairs import Pair
 from optibench.values import Shape
 from optibench.verdicts import GateCase, GateResult, GateVerdict, Limits
 from tests.factories import LOGS, REFERENCE, baseline, data, figures, model
@@ -30,6 +31,11 @@ def judged(new: CaseFigures, old: CaseFigures | None = None, limits: Limits | No
     """The verdict on one case that was once ``old``."""
     found = judge.judge(baseline(new), baseline(old or figures()), limits or Limits(), pattern="*int8*")
     return found[0]
+
+
+def both_in_turns(*values: float, **told: Any) -> Paired:
+    """A build that both sides of a run measured in turns."""
+    return {(INT8, SHAPE): Pair(case=INT8, against=f"against:{INT8}", shape=SHAPE, values=values, **told)}
 
 
 def gate(run: Baseline, old: Baseline, on_unknown: Any = "rerun", **asked: Any) -> GateResult:
@@ -88,10 +94,17 @@ def test_a_side_whose_rounds_were_all_disturbed_is_unknown_and_named(
 
 
 def test_rounds_in_which_both_sides_took_turns_are_judged_directly() -> None:
-    paired: Paired = {(INT8, SHAPE): (0.10, 0.11, 0.09)}
+    paired = both_in_turns(0.10, 0.11, 0.09)
     found = judge.judge(baseline(), baseline(), Limits(), paired=paired, pattern=INT8)
     assert found[0].verdict == "regressed"
-    assert judge.judge(baseline(), baseline(), Limits(), paired={}, pattern=INT8)[0].verdict == "unknown"
+    assert judge.judge(baseline(), baseline(), Limits(), paired=both_in_turns())[0].verdict == "unknown"
+
+
+def test_a_build_that_one_side_could_not_run_is_not_measured_and_one_that_neither_could_is_not_judged() -> None:
+    broken = both_in_turns(status="failed", reason="against: it crashed")
+    (found,) = judge.judge(baseline(), baseline(figures(status="failed", shapes=())), Limits(), paired=broken)
+    assert (found.verdict, found.message) == ("not measured", "against: it crashed")
+    assert not judge.judge(baseline(), baseline(), Limits(), paired=both_in_turns(status="failed", neither=True))
 
 
 def test_the_reference_is_the_yardstick_and_not_judged_by_latency() -> None:
