@@ -27,9 +27,6 @@ USUAL: dict[str, dict[str, Any]] = {
     "fp32": {"latency_seconds": 0.500, "call_noise": 0.01},
     "int8": {"latency_seconds": 0.200, "call_noise": 0.01},
 }
-    "fp32": {"latency_seconds": 0.500, "call_noise": 0.01},
-    "int8": {"latency_seconds": 0.200, "call_noise": 0.01},
-}
 SLOWER: dict[str, dict[str, Any]] = {"int8": {"latency_seconds": 0.200 / 1.2}}
 """What the other side does otherwise, so that this one is 20% slower."""
 Gate = Callable[..., subprocess.CompletedProcess[str]]
