@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from optibench.api import Replayed, Result, compare, history, load, replay
     from optibench.errors import NothingMeasured, OptibenchError
-    from optibench.gating import gate
+    from optibench.gating import gate, gate_against
 
 __version__ = "0.1.0"
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "Result",
     "compare",
     "gate",
+    "gate_against",
     "history",
     "load",
     "replay",
@@ -33,5 +34,6 @@ def __getattr__(name: str) -> Any:
     if name in __all__:
         import importlib
 
-        return getattr(importlib.import_module("optibench.gating" if name == "gate" else "optibench.api"), name)
+        module = "optibench.gating" if name.startswith("gate") else "optibench.api"
+        return getattr(importlib.import_module(module), name)
     raise AttributeError(f"module 'optibench' has no attribute {name!r}")

@@ -24,7 +24,7 @@ from optibench.cache import Cache, default_root
 from optibench.comparison import builds
 from optibench.errors import OptibenchError
 from optibench.pairs import Pair, pairs_from_records
-from optibench.plan import Estimate, Plan, Request, check_names, plan_of
+from optibench.plan import Estimate, Plan, Request, check_names, only_like, plan_of
 from optibench.result import Result
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ def request_from_arguments(given: Mapping[str, Any]) -> Request:
     """What Python code gives as a Request: paths as text, a lone name as a list of one. Error: a wrong type, named."""
     plain = {name: str(value) if isinstance(value, Path) else value for name, value in given.items()}
     for name in ("targets", "backends", "precisions"):
-        if isinstance(plain[name], str):
+        if isinstance(plain.get(name), str):
             plain[name] = [plain[name]]
     try:
         return msgspec.convert(plain, Request)
@@ -139,11 +139,12 @@ def run(
     *,
     out: Path | None = None,
     command: str,
+    cases: str = "*",
     say: Say = lambda text: None,
     launch: Launch | None = None,
 ) -> Result:
-    """A new run of the request."""
-    planned = plan(request, say)
+    """A new run of the request: of its cases that are named like ``cases``."""
+    planned = only_like(plan(request, say), cases)
     folder = store.create(out, planned.model.ref.id)
     start = {
         "command": command,
@@ -165,6 +166,7 @@ def compare_sides(
     against_env: str | None = None,
     out: Path | None = None,
     command: str,
+    cases: str = "*",
     say: Say = lambda text: None,
     launch: Launch | None = None,
 ) -> Result:
@@ -176,7 +178,7 @@ def compare_sides(
     direct comparison of each build. ``resume`` goes on with such a run as with any. Raises what ``run`` raises.
     """
     request = msgspec.structs.replace(request, against=against, against_env=against_env)
-    return run(request, out=out, command=command, say=say, launch=launch)
+    return run(request, out=out, command=command, cases=cases, say=say, launch=launch)
 
 
 def pairs(directory: Path) -> list[Pair]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from optibench import comparable, host, store
+from optibench import changes, comparable, host, store
 from optibench.baseline import hardware_of
 from optibench.cache import Cache, default_root
 from optibench.comparison import builds, comparison_from_records
@@ -121,11 +121,7 @@ def _check_same_ground(folder: store.Run) -> None:
     last = next(record for record in reversed(records) if not record.case.variant)
     here, then = host.describe(), last.host
     found = comparable.hardware_differences(hardware_of(here, host.usable_cores()), hardware_of(then, last.threads))
-    found += [
-        f"{name} {here.packages.get(name, 'absent')}, was {then.packages.get(name, 'absent')}"
-        for name in sorted(here.packages.keys() | then.packages.keys())
-        if here.packages.get(name) != then.packages.get(name)
-    ]
+    found += changes.package_changes(then.packages, here.packages)
     if found:
         raise OptibenchError(f"The run {folder.path} was not made here as things are now: {'; '.join(found)}.")
 

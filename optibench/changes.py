@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from optibench.values import Host, Record
 
@@ -16,19 +16,24 @@ def machine_changes(before: Host, after: Host) -> tuple[str, ...]:
 
 
 def _machine_changes(before: Host, after: Host) -> Iterator[str]:
-    yield from _changed("processor", before.cpu_model, after.cpu_model)
-    if gone := [flag for flag in before.isa if flag not in after.isa]:
-        yield f"instruction sets gone: {', '.join(gone)}"
-    if new := [flag for flag in after.isa if flag not in before.isa]:
-        yield f"new instruction sets: {', '.join(new)}"
-    yield from _changed("cores", before.cores, after.cores)
-    yield from _changed("usable cores", len(before.affinity), len(after.affinity))
+    yield from changed("processor", before.cpu_model, after.cpu_model)
+    yield from instruction_changes(before.isa, after.isa)
+    yield from changed("cores", before.cores, after.cores)
+    yield from changed("usable cores", len(before.affinity), len(after.affinity))
     for limit in sorted(before.cgroup_limits.keys() | after.cgroup_limits.keys()):
-        yield from _changed(f"cgroup {limit}", before.cgroup_limits.get(limit), after.cgroup_limits.get(limit))
-    yield from _changed("governor", before.governor, after.governor)
+        yield from changed(f"cgroup {limit}", before.cgroup_limits.get(limit), after.cgroup_limits.get(limit))
+    yield from changed("governor", before.governor, after.governor)
     if abs(after.memory_bytes - before.memory_bytes) > MEMORY_SHARE * before.memory_bytes:
         yield f"memory {before.memory_bytes / 1e9:.1f} GB -> {after.memory_bytes / 1e9:.1f} GB"
-    yield from _changed("GPUs", ", ".join(before.gpus), ", ".join(after.gpus))
+    yield from changed("GPUs", ", ".join(before.gpus), ", ".join(after.gpus))
+
+
+def instruction_changes(before: Sequence[str], after: Sequence[str]) -> Iterator[str]:
+    """What a processor has that the other has not."""
+    if gone := [flag for flag in before if flag not in after]:
+        yield f"instruction sets gone: {', '.join(gone)}"
+    if new := [flag for flag in after if flag not in before]:
+        yield f"new instruction sets: {', '.join(new)}"
 
 
 def package_changes(before: Mapping[str, str], after: Mapping[str, str]) -> tuple[str, ...]:
@@ -36,15 +41,15 @@ def package_changes(before: Mapping[str, str], after: Mapping[str, str]) -> tupl
     return tuple(
         text
         for name in sorted(before.keys() | after.keys())
-        for text in _changed(name, before.get(name), after.get(name))
+        for text in changed(name, before.get(name), after.get(name))
     )
 
 
 def software_changes(before: Host, after: Host) -> tuple[str, ...]:
     """What differs of the software: the system, Python, packages."""
     return (
-        *_changed("system", before.os, after.os),
-        *_changed("Python", before.python, after.python),
+        *changed("system", before.os, after.os),
+        *changed("Python", before.python, after.python),
         *package_changes(before.packages, after.packages),
     )
 
@@ -53,11 +58,11 @@ def run_changes(before: Record, after: Record) -> tuple[str, ...]:
     """All that differs between two runs of a model and bears on their figures."""
     findings = {finding.name: finding.fine for finding in before.findings}
     return (
-        *_changed("model", _short(before.model.revision), _short(after.model.revision)),
+        *changed("model", _short(before.model.revision), _short(after.model.revision)),
         *machine_changes(before.host, after.host),
         *software_changes(before.host, after.host),
-        *_changed("threads", before.threads, after.threads),
-        *_changed("tier", before.workload.tier, after.workload.tier),
+        *changed("threads", before.threads, after.threads),
+        *changed("tier", before.workload.tier, after.workload.tier),
         *(
             f"{finding.name}: {'mended' if finding.fine else 'no longer fine'} ({finding.found})"
             for finding in after.findings
@@ -66,7 +71,8 @@ def run_changes(before: Record, after: Record) -> tuple[str, ...]:
     )
 
 
-def _changed(what: str, before: object, after: object) -> Iterator[str]:
+def changed(what: str, before: object, after: object) -> Iterator[str]:
+    """One thing, if it differs."""
     if before != after:
         yield f"{what} {_shown(before)} -> {_shown(after)}"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from optibench.baseline import Baseline, Hardware
+from optibench.changes import changed, instruction_changes, package_changes
 from optibench.errors import OptibenchError
 
 
@@ -42,46 +43,29 @@ def _data(one: Baseline) -> str:
 
 def hardware_differences(run: Hardware, baseline: Hardware) -> list[str]:
     """How the machines differ in what decides about speed: ratios move too when the processor changes."""
-    found = []
-    for name, said in (("cpu_model", "CPU"), ("cores_used", "cores used"), ("gpus", "GPUs")):
-        mine, theirs = getattr(run, name), getattr(baseline, name)
-        if mine != theirs:
-            found.append(f"{said} {_shown(mine)}, was {_shown(theirs)}")
-    for text, flags in (
-        ("without the instructions", set(baseline.isa) - set(run.isa)),
-        ("with the instructions", set(run.isa) - set(baseline.isa)),
-    ):
-        if flags:
-            found.append(f"{text} {', '.join(sorted(flags))}")
-    return found
+    return [
+        *changed("CPU", baseline.cpu_model, run.cpu_model),
+        *changed("cores used", baseline.cores_used, run.cores_used),
+        *changed("GPUs", ", ".join(baseline.gpus), ", ".join(run.gpus)),
+        *instruction_changes(baseline.isa, run.isa),
+    ]
 
 
 def unfair(run: Baseline, baseline: Baseline) -> list[str]:
     """Differences that forbid a verdict unless the user says otherwise: the machine, and the yardstick itself."""
-    found = hardware_differences(run.hardware, baseline.hardware)
-    for name in sorted(run.reference_runtime.keys() | baseline.reference_runtime.keys()):
-        mine, theirs = run.reference_runtime.get(name, "absent"), baseline.reference_runtime.get(name, "absent")
-        if mine != theirs:
-            found.append(f"{name}, which runs the reference, {mine}, was {theirs}")
-    return found
+    runtime = package_changes(baseline.reference_runtime, run.reference_runtime)
+    return [
+        *hardware_differences(run.hardware, baseline.hardware),
+        *(f"{text}, which runs the reference" for text in runtime),
+    ]
 
 
 def told(run: Baseline, baseline: Baseline) -> list[str]:
     """Differences that are just what a gate is to judge, or that bear on it little; each in a sentence."""
-    found = []
-    if run.model.revision != baseline.model.revision:
-        same = (
-            "the weights are the same" if run.model.weights_sha256 == baseline.model.weights_sha256 else "new weights"
-        )
-        found.append(f"The model's revision differs: {same}.")
-    names = sorted((run.packages.keys() | baseline.packages.keys()) - run.reference_runtime.keys())
-    changed = [
-        f"{name} {run.packages.get(name, 'absent')} (was {baseline.packages.get(name, 'absent')})"
-        for name in names
-        if run.packages.get(name) != baseline.packages.get(name)
-    ]
-    if changed:
-        found.append(f"Other package versions than the baseline's: {', '.join(changed)}.")
+    found = _model_changed(run, baseline)
+    rest = ({k: v for k, v in one.packages.items() if k not in run.reference_runtime} for one in (baseline, run))
+    if versions := package_changes(*rest):
+        found.append(f"Other package versions than the baseline's: {', '.join(versions)}.")
     if _digest(run.calibration) != _digest(baseline.calibration):
         found.append("Other data calibrated the quantized builds than the baseline's.")
     for name, said in (("seed", "seed"), ("tier", "tier"), ("accuracy_floor", "accuracy floor")):
@@ -97,9 +81,22 @@ def told(run: Baseline, baseline: Baseline) -> list[str]:
     return found
 
 
+def told_of_sides(run: Baseline, other: Baseline) -> list[str]:
+    """The same for both sides of one run: all else that bears on it is one for both."""
+    found = _model_changed(run, other)
+    # Builds are made on this side, so the other needs fewer packages.
+    common = ({k: v for k, v in one.packages.items() if k in other.packages} for one in (other, run))
+    if versions := package_changes(*common):
+        found.append(f"Other package versions than the other side's: {', '.join(versions)}.")
+    return found
+
+
+def _model_changed(run: Baseline, baseline: Baseline) -> list[str]:
+    if run.model.revision == baseline.model.revision:
+        return []
+    same = run.model.weights_sha256 == baseline.model.weights_sha256
+    return [f"The model's revision differs: {'the weights are the same' if same else 'new weights'}."]
+
+
 def _digest(data: object) -> object:
     return getattr(data, "sha256", None)
-
-
-def _shown(value: object) -> str:
-    return (", ".join(map(str, value)) or "none") if isinstance(value, tuple) else str(value)

@@ -7,13 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-import msgspec
+from typing import TYPE_CHECKING, Any
 
 from optibench import __version__, api, judge, store
 from optibench.baseline import Baseline, baseline_from_records, of_path
-from optibench.comparable import told, unfair
+from optibench.comparable import told, told_of_sides, unfair
 from optibench.errors import OptibenchError
 from optibench.pairs import pairs_from_records
 from optibench.plan import AGAINST, Request
@@ -84,6 +82,49 @@ def gate(
     )
 
 
+def gate_against(
+    model: str | Path,
+    against: str | Path | None = None,
+    *,
+    against_env: str | Path | None = None,
+    max_slowdown: float = 0.05,
+    max_accuracy_drop: float = 0.01,
+    max_memory_growth: float = 0.10,
+    max_size_growth: float = 0.05,
+    cases: str = "*",
+    on_unknown: OnUnknown = "rerun",
+    budget_seconds: float = 300.0,
+    confirm: bool = True,
+    out: str | Path | None = None,
+    say: Say = lambda text: None,
+    **options: Any,
+) -> GateResult:
+    """Measures ``model`` beside what it is held ``against`` (or beside itself in ``against_env``) in one run, whose
+    folder is ``out``, and judges it. The arguments are those of ``optibench gate MODEL --against``, percentages as
+    shares (0.05 is 5%); ``options`` say how it is measured, as in ``optibench.compare`` (``backends``, ``dataset``).
+
+    Raises OptibenchError as ``optibench.compare`` does. A regression is no error: see ``exit_code``.
+    """
+    return gate_sides(
+        api.request_from_arguments({"model": model, "budget_seconds": budget_seconds, **options}),
+        against=str(against) if against else None,
+        against_env=str(against_env) if against_env else None,
+        limits=Limits(
+            max_slowdown=max_slowdown,
+            max_accuracy_drop=max_accuracy_drop,
+            max_memory_growth=max_memory_growth,
+            max_size_growth=max_size_growth,
+        ),
+        cases=cases,
+        on_unknown=on_unknown,
+        budget_seconds=budget_seconds,
+        confirm=confirm,
+        run_dir=Path(out) if out else None,
+        command=f"optibench.gate_against({str(model)!r}, ...)",
+        say=say,
+    )
+
+
 def gate_sides(
     request: Request,
     *,
@@ -106,35 +147,40 @@ def gate_sides(
     ``run_dir`` is the new run's folder. Raises OptibenchError as ``optibench.compare`` does.
     """
     limits = (limits or Limits()).checked()
+    if not (against or against_env):
+        raise OptibenchError("Against what? Name another revision, model, exported folder or pin, or an environment.")
     result = api.compare_sides(
-        request, against=against, against_env=against_env, out=run_dir, command=command, say=say, launch=launch
-    )
+        request, against=against, against_env=against_env, out=run_dir, command=command, cases=cases, say=say,
+        launch=launch,
+    )  # fmt: skip
     assert result.path is not None, "a run has a folder"
 
-    def other_side(records: Sequence[Record]) -> Baseline:
-        # When it was made says nothing here: with this side.
-        return msgspec.structs.replace(baseline_from_records(records, AGAINST), created="")
-
     def judged(records: Sequence[Record], only: Sequence[str] | None = None) -> tuple[GateCase, ...]:
-        paired = {(pair.case, pair.shape): pair.values for pair in pairs_from_records(records)}
-        mine, theirs = baseline_from_records(records), other_side(records)
+        paired = {(pair.case, pair.shape): pair for pair in pairs_from_records(records)}
+        mine, theirs = baseline_from_records(records), baseline_from_records(records, AGAINST)
         return judge.judge(mine, theirs, limits, pattern=cases, only=only, paired=paired)
 
     records = store.open_run(result.path).records()[0]
-    base = other_side(records)
     found, notes = _measured_further(
         result.path, judged(records), None, judged, on_unknown=on_unknown, seconds=budget_seconds, confirm=confirm,
         say=say, launch=launch,
     )  # fmt: skip
-    run_now = of_path(result.path)
+    records = store.open_run(result.path).records()[0]
+    run_now = baseline_from_records(records)
+    neither = [pair.reason for pair in pairs_from_records(records) if pair.neither]
     return concluded(
         found,
         run_now,
-        base,
+        None,
         limits=limits,
         on_unknown=on_unknown,
         names=(request.model, against or against_env or ""),
-        notes=[*told(run_now, base), *notes, f"Both sides took turns in the run in {result.path}."],
+        notes=[
+            *told_of_sides(run_now, baseline_from_records(records, AGAINST)),
+            *(f"Not judged, as neither side could run it: {reason}." for reason in neither),
+            *notes,
+            f"Both sides took turns in the run in {result.path}.",
+        ],
     )
 
 
@@ -191,16 +237,17 @@ def _folder(path: Path) -> Path:
 def concluded(
     cases: Sequence[GateCase],
     run: Baseline,
-    baseline: Baseline,
+    baseline: Baseline | None,
     *,
     limits: Limits,
     on_unknown: OnUnknown,
     names: tuple[str, str],
     notes: Sequence[str] = (),
 ) -> GateResult:
-    """The verdicts as a whole: how the gate ends, and what else is to be known. A pure function."""
+    """The verdicts as a whole: how the gate ends, and what else is to be known. ``baseline`` is None where both sides
+    are in the run, so that nothing is new. A pure function."""
     code, sentence = _end(cases, on_unknown)
-    known = {case.case for case in baseline.cases}
+    known = {case.case for case in (baseline or run).cases}
     return GateResult(
         optibench_version=__version__,
         model=run.model.id,
@@ -238,7 +285,7 @@ def _end(cases: Sequence[GateCase], on_unknown: OnUnknown) -> tuple[int, str]:
     if not compared:
         return 2, "Failed: nothing was compared."
     if missing:
-        return 2, f"Failed: {count(missing, 'not measured')}, though the baseline has them."
+        return 2, f"Failed: {count(missing, 'not measured')}."
     if unknown and on_unknown != "pass":
         return 2, f"No telling: {count(unknown, 'undecided')}."
     rest = f", {len(unknown)} undecided, which was allowed" if unknown else ""

@@ -13,11 +13,12 @@ from optibench import plugins, stats
 from optibench.baseline import Baseline, CaseFigures, ShapeFigures, unpacked
 from optibench.comparable import check_subject, unfair
 from optibench.errors import OptibenchError
+from optibench.pairs import Pair
 from optibench.values import Shape
 from optibench.verdicts import Aspect, GateCase, GateVerdict, Limits
 
-Paired = Mapping[tuple[str, Shape], Sequence[float]]
-"""Values a round, log(time / the older build's time), of cases whose two sides took turns in the same rounds."""
+Paired = Mapping[tuple[str, Shape], Pair]
+"""Every build whose two sides took turns in the same rounds, by case and shape."""
 
 WORST: tuple[GateVerdict, ...] = ("regressed", "not measured", "unknown", "improved", "pass")
 
@@ -34,13 +35,18 @@ def judge(
 ) -> tuple[GateCase, ...]:
     """A verdict for every case and shape of the baseline that ``pattern`` (and ``only``, names) lets through.
 
-    Latency is judged by ``paired`` where both sides took turns in one run, else by the ratios to the reference of
-    either's own run. Errors: the two are not about the same thing; the machine or the yardstick differs; no case.
+    Latency is judged by the ratios to the reference of either's own run. Where both sides took turns in one run, it is
+    by their direct ratios, and every build of ``paired`` gets a verdict, unless neither side could run it.
+    Errors: the two are not about the same thing; the machine or the yardstick differs; no case.
     """
-    # Both sides of one run are of one machine, and that they differ is what the user wants to have judged.
-    differences = unfair(run, baseline) if paired is None else []
-    if paired is None:
-        check_subject(run, baseline)
+    if paired is not None:  # both are of one machine, and that they differ is what the user wants to have judged
+        return tuple(
+            _case(run, baseline, case, shape, limits, pair)
+            for (case, shape), pair in paired.items()
+            if not pair.neither and fnmatchcase(case, pattern) and (only is None or case in only)
+        )
+    check_subject(run, baseline)
+    differences = unfair(run, baseline)
     if differences and not allow_different_hardware:
         raise OptibenchError(
             f"No verdict: the run and the baseline were measured on different ground: {'; '.join(differences)}. "
@@ -51,7 +57,7 @@ def judge(
         names = ", ".join(case.case for case in baseline.cases) or "none"
         raise OptibenchError(f"No case of the baseline is named like {pattern!r}. It has: {names}.")
     return tuple(
-        _case(run, baseline, case, figures, limits, paired)
+        _case(run, baseline, case.case, figures.shape, limits)
         for case in chosen
         if only is None or case.case in only
         for figures in case.shapes
@@ -98,18 +104,18 @@ def _confirmed(first: GateCase, second: GateCase | None) -> GateCase:
 
 
 def _case(
-    run: Baseline, baseline: Baseline, base: CaseFigures, old: ShapeFigures, limits: Limits, paired: Paired | None
+    run: Baseline, baseline: Baseline, name: str, shape: Shape, limits: Limits, pair: Pair | None = None
 ) -> GateCase:
-    mine = run.case(base.case)
-    new = mine.at(old.shape) if mine and mine.status == "ok" else None
-    reason = _not_measured(run, baseline, mine, new, base)
-    if reason or mine is None or new is None:
-        return GateCase(case=base.case, shape=old.shape.name, verdict="not measured", message=reason or "not measured")
+    mine, base = run.case(name), baseline.case(name)
+    new, old = (one.at(shape) if one and one.status == "ok" else None for one in (mine, base))
+    reason = pair.reason if pair and pair.status != "ok" else _not_measured(mine, new, base, old)
+    if reason or mine is None or new is None or base is None or old is None:
+        return GateCase(case=name, shape=shape.name, verdict="not measured", message=reason or "not measured")
     latency = None
-    if paired is not None:
-        values = paired.get((base.case, old.shape), ())
-        latency = _latency(stats.mean_interval(values), limits.max_slowdown) if values else _busy("the run")
-    elif base.case != baseline.reference:
+    if pair:
+        interval = stats.mean_interval(pair.values) if pair.values else None
+        latency = _latency(interval, limits.max_slowdown) if interval else _busy("the run")
+    elif name != baseline.reference:
         latency = _latency_of(new.log_ratios, old.log_ratios, limits.max_slowdown)
     found = (
         latency,
@@ -119,13 +125,11 @@ def _case(
     )
     aspects = tuple(aspect for aspect in found if aspect)
     verdict: GateVerdict = next((v for v in WORST if any(a.verdict == v for a in aspects)), "not measured")
-    return GateCase(
-        case=base.case, shape=old.shape.name, verdict=verdict, message=_message(aspects, verdict), aspects=aspects
-    )
+    return GateCase(case=name, shape=shape.name, verdict=verdict, message=_message(aspects, verdict), aspects=aspects)
 
 
 def _not_measured(
-    run: Baseline, baseline: Baseline, mine: CaseFigures | None, new: ShapeFigures | None, base: CaseFigures
+    mine: CaseFigures | None, new: ShapeFigures | None, base: CaseFigures | None, old: ShapeFigures | None
 ) -> str | None:
     if mine is None:
         return "the run has no such case"
@@ -133,6 +137,8 @@ def _not_measured(
         return f"{mine.status} in the run: {mine.reason or 'no reason was recorded'}"
     if new is None:
         return "the run did not measure this shape"
+    if base is None or old is None:
+        return "the other side did not measure this shape"
     if base.scores and not mine.scores:
         return "the run did not judge its accuracy, and the baseline has one"
     return None
@@ -234,7 +240,9 @@ def _accuracy(run: Baseline, baseline: Baseline, mine: CaseFigures, base: CaseFi
     if lost:
         text += f", allowed: {'-' if limit else ''}{limit * 100:.3g}"
         text += "" if verdict == "regressed" else ": too few examples to tell"
-    if floor and _below_floor(baseline, base, metric, run.accuracy_floor) is None:
+    # The other side of a run may be one build alone: then the run's reference is that of both.
+    whole = baseline if baseline.case(baseline.reference) else run
+    if floor and _below_floor(whole, base, metric, run.accuracy_floor) is None:
         verdict, text = "regressed", f"{text}; {floor}" if lost else floor
     return Aspect(
         name="accuracy",

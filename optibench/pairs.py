@@ -16,7 +16,7 @@ class Pair(Value, frozen=True, kw_only=True):
     ``values`` is, a round, the log of this side's time over the other's (above 0: slower), each from bursts that lay
     next to each other. ``speedup`` is over the other side, with its 95% interval; ``verdict`` by the usual rule (2%).
     ``scores`` are this side's, with the other's as their ``reference`` and the paired interval of the change.
-    ``status`` and ``reason`` are those of the side that did not run, if one did not.
+    ``status`` and ``reason`` are those of the side that did not run, if one did not; ``neither``: both could not.
     """
 
     case: str
@@ -24,6 +24,7 @@ class Pair(Value, frozen=True, kw_only=True):
     shape: Shape
     status: Status = "ok"
     reason: str | None = None
+    neither: bool = False
     values: tuple[float, ...] = ()
     speedup: Interval | None = None
     verdict: Verdict = "unknown"
@@ -35,7 +36,8 @@ def pairs_from_records(records: Sequence[Record]) -> list[Pair]:
     found = []
     for case in _paired(records):
         other = counterpart_of(case)
-        broken = sorted((r for r in records if r.case in (case, other) and r.status != "ok"), key=_blame)
+        broken = sorted((r for r in records if r.case in (case, other) and r.status != "ok"), key=_left_out)
+        neither = {case, other} == {record.case for record in broken if not _left_out(record)}
         scores = paired_scores(records, case, other)
         for shape in records[-1].workload.shapes:
             values = _values(records, case, shape)
@@ -47,6 +49,7 @@ def pairs_from_records(records: Sequence[Record]) -> list[Pair]:
                     shape=shape,
                     status=broken[0].status if broken else "ok",
                     reason=f"{broken[0].case.name}: {broken[0].reason}" if broken else None,
+                    neither=neither,
                     values=tuple(values),
                     speedup=speedup,
                     verdict=verdict,
@@ -81,6 +84,6 @@ def _values(records: Sequence[Record], case: Case, shape: Shape) -> list[float]:
     return round_values(sampled(records, case, shape), sampled(records, counterpart_of(case), shape))
 
 
-def _blame(record: Record) -> bool:
-    """A side that was only left out, since the other could not be built, is not the one to blame."""
-    return record.status == "skipped"
+def _left_out(record: Record) -> bool:
+    """Whether it was built, and left out since the other side was not: then it is not the one to blame."""
+    return record.status == "skipped" and record.artifact is not None

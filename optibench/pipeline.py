@@ -150,10 +150,11 @@ class Pipeline:
         for case in [case for case in artifacts if case != self.plan.reference]:
             other = self.plan.counterpart(case)
             if other and other not in artifacts:
-                del artifacts[case]
+                made = artifacts.pop(case)
                 if case not in recorded:  # else it was measured before its other side broke, in a run that is resumed
                     reason = f"{other.name} could not be built, so there is nothing to compare it with"
-                    self._keep(self._record(case, 0, "skipped", reason))
+                    record = self._record(case, 0, "skipped", reason)
+                    self._keep(msgspec.structs.replace(record, artifact=made))  # it could be built: pairs.py tells so
 
     # Measuring
 

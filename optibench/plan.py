@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 import msgspec
@@ -187,6 +188,17 @@ def with_against(plan: Plan, side: Side, only: Case | None = None) -> Plan:
         if planned.skip is None and only in (None, planned.case):
             both.append(PlannedCase(case=counterpart_of(planned.case)))
     return msgspec.structs.replace(plan, cases=tuple(both), against=side)
+
+
+def only_like(plan: Plan, pattern: str) -> Plan:
+    """The plan with the reference and the cases whose name is like the pattern, on both sides. Error: there is none."""
+    names = {planned.case: msgspec.structs.replace(planned.case, variant="").name for planned in plan.cases}
+    wanted = {case for case, name in names.items() if fnmatchcase(name, pattern)}
+    if names and not wanted:
+        known = ", ".join(dict.fromkeys(names.values())) or "none"
+        raise OptibenchError(f"No case is named like {pattern!r}. It would be: {known}.")
+    kept = tuple(planned for planned in plan.cases if planned.case in {*wanted, plan.reference})
+    return msgspec.structs.replace(plan, cases=kept)
 
 
 def _cases_of(target: Target, request: Request) -> list[Case]:

@@ -14,6 +14,7 @@ from optibench.baseline import Baseline, CaseFigures, packed
 from optibench.errors import OptibenchError
 from optibench.gating import concluded
 from optibench.judge import Paired
+from optibench.pairs import Pair
 from optibench.values import Shape
 from optibench.verdicts import GateCase, GateResult, GateVerdict, Limits
 from tests.factories import LOGS, REFERENCE, baseline, data, figures, model
@@ -30,6 +31,11 @@ def judged(new: CaseFigures, old: CaseFigures | None = None, limits: Limits | No
     """The verdict on one case that was once ``old``."""
     found = judge.judge(baseline(new), baseline(old or figures()), limits or Limits(), pattern="*int8*")
     return found[0]
+
+
+def both_in_turns(*values: float, **told: Any) -> Paired:
+    """A build that both sides of a run measured in turns."""
+    return {(INT8, SHAPE): Pair(case=INT8, against=f"against:{INT8}", shape=SHAPE, values=values, **told)}
 
 
 def gate(run: Baseline, old: Baseline, on_unknown: Any = "rerun", **asked: Any) -> GateResult:
@@ -88,10 +94,17 @@ def test_a_side_whose_rounds_were_all_disturbed_is_unknown_and_named(
 
 
 def test_rounds_in_which_both_sides_took_turns_are_judged_directly() -> None:
-    paired: Paired = {(INT8, SHAPE): (0.10, 0.11, 0.09)}
+    paired = both_in_turns(0.10, 0.11, 0.09)
     found = judge.judge(baseline(), baseline(), Limits(), paired=paired, pattern=INT8)
     assert found[0].verdict == "regressed"
-    assert judge.judge(baseline(), baseline(), Limits(), paired={}, pattern=INT8)[0].verdict == "unknown"
+    assert judge.judge(baseline(), baseline(), Limits(), paired=both_in_turns())[0].verdict == "unknown"
+
+
+def test_a_build_that_one_side_could_not_run_is_not_measured_and_one_that_neither_could_is_not_judged() -> None:
+    broken = both_in_turns(status="failed", reason="against: it crashed")
+    (found,) = judge.judge(baseline(), baseline(figures(status="failed", shapes=())), Limits(), paired=broken)
+    assert (found.verdict, found.message) == ("not measured", "against: it crashed")
+    assert not judge.judge(baseline(), baseline(), Limits(), paired=both_in_turns(status="failed", neither=True))
 
 
 def test_the_reference_is_the_yardstick_and_not_judged_by_latency() -> None:
@@ -274,11 +287,11 @@ def test_a_baseline_of_something_else_is_refused_and_said(changes: dict[str, Any
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        ({"cpu_model": "AMD EPYC"}, "CPU AMD EPYC, was Intel Xeon"),
-        ({"isa": ("avx2",)}, "without the instructions avx512f"),
-        ({"isa": ("avx2", "avx512f", "amx_tile")}, "with the instructions amx_tile"),
-        ({"cores_used": 8}, "cores used 8, was 2"),
-        ({"gpus": ("H100",)}, "GPUs H100, was none"),
+        ({"cpu_model": "AMD EPYC"}, "CPU Intel Xeon -> AMD EPYC"),
+        ({"isa": ("avx2",)}, "instruction sets gone: avx512f"),
+        ({"isa": ("avx2", "avx512f", "amx_tile")}, "new instruction sets: amx_tile"),
+        ({"cores_used": 8}, "cores used 2 -> 8"),
+        ({"gpus": ("H100",)}, "GPUs none -> H100"),
     ],
 )
 def test_other_hardware_allows_no_verdict_unless_the_user_does(changes: dict[str, Any], says: str) -> None:
@@ -290,7 +303,7 @@ def test_other_hardware_allows_no_verdict_unless_the_user_does(changes: dict[str
 
 def test_another_version_of_what_runs_the_reference_is_another_yardstick() -> None:
     run = msgspec.structs.replace(baseline(), reference_runtime={"torch": "2.14.0"})
-    with pytest.raises(OptibenchError, match=r"torch, which runs the reference, 2\.14\.0, was 2\.13\.0"):
+    with pytest.raises(OptibenchError, match=r"torch 2\.13\.0 -> 2\.14\.0, which runs the reference"):
         judge.judge(run, baseline(), Limits())
 
 
@@ -299,7 +312,7 @@ def test_another_version_of_a_judged_runtime_is_just_what_a_gate_is_for() -> Non
 
     run = msgspec.structs.replace(baseline(), packages={"torch": "2.13.0", "onnxruntime": "1.33.0"})
     assert judge.judge(run, baseline(), Limits())
-    assert "onnxruntime 1.33.0 (was 1.32.0)" in " ".join(told(run, baseline()))
+    assert "onnxruntime 1.32.0 -> 1.33.0" in " ".join(told(run, baseline()))
 
 
 @pytest.mark.parametrize("limits", [{"max_slowdown": -0.01}, {"max_accuracy_drop": 1.5}, {"max_size_growth": math.nan}])

@@ -115,6 +115,8 @@ def gate(
             _refuse_measuring_options()
             result = gating.gate(run, baseline, **limits, **judging, allow_different_hardware=allowed, say=progress.say)
         else:
+            if allowed:
+                raise click.UsageError("--allow-different-hardware goes with --baseline: else both sides run here.")
             request = request_from_options(run, {**asked, "budget": judging["budget_seconds"]})
             result = gating.gate_sides(
                 request,

@@ -186,10 +186,10 @@ def test_another_machine_is_refused_by_name_unless_it_is_allowed(
     new = shutil.copytree(old, tmp_path / "new")
     rewritten(old, on_another_machine)
     said = gated(optibench, new, "--baseline", old, code=2).stderr
-    assert "was Abacus 3000" in said
+    assert "CPU Abacus 3000 ->" in said
     assert "--allow-different-hardware" in said
     done = gated(optibench, new, "--baseline", old, "--allow-different-hardware", code=0)
-    assert "was Abacus 3000" in done.stdout
+    assert "CPU Abacus 3000 ->" in done.stdout
 
 
 def test_a_regression_of_another_machines_run_cannot_be_confirmed_here(
@@ -200,7 +200,7 @@ def test_a_regression_of_another_machines_run_cannot_be_confirmed_here(
         rewritten(run, on_another_machine)
     done = gated(optibench, new, "--baseline", old, code=2)
     assert "could not be confirmed here" in done.stdout
-    assert "was Abacus 3000" in done.stdout
+    assert "CPU Abacus 3000 ->" in done.stdout
     assert not new.with_name("new-again").exists()
     gated(optibench, new, "--baseline", old, "--no-confirm", code=1)
 
