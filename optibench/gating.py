@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from optibench import __version__, api, judge, store
-from optibench.baseline import Baseline, baseline_from_records, of_path
+from optibench.baseline import Baseline, baseline_from_records, of_path, read
 from optibench.comparable import told, told_of_sides, unfair
 from optibench.errors import OptibenchError
 from optibench.pairs import pairs_from_records
@@ -65,10 +65,10 @@ def gate(
         return verdicts(baseline_from_records(records), only)
 
     found, more = _measured_further(
-        path, verdicts(of_path(path)), base, judged, on_unknown=on_unknown, seconds=budget_seconds, confirm=confirm,
+        path, verdicts(_run_in(path)), base, judged, on_unknown=on_unknown, seconds=budget_seconds, confirm=confirm,
         say=say, launch=launch,
     )  # fmt: skip
-    run_now = of_path(path)
+    run_now = _run_in(path)
     if allow_different_hardware:
         more += [f"Measured on different ground, as was allowed: {text}." for text in unfair(run_now, base)]
     return concluded(
@@ -225,6 +225,11 @@ def _measured_further(
             notes.append(f"The regression could not be confirmed here (--no-confirm does without). {error}")
         found = judge.confirmed(found, second)
     return found, notes
+
+
+def _run_in(path: Path) -> Baseline:
+    """The run that is judged, with what was skipped or failed in it: those are not measured, and the gate says why."""
+    return read(path) if path.is_file() else baseline_from_records(store.open_run(path).records()[0])
 
 
 def _folder(path: Path) -> Path:

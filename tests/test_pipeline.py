@@ -75,8 +75,7 @@ def test_the_time_is_estimated_before_the_first_round_and_kept_up_to_date(
 def test_a_machine_that_is_never_quiet_gets_no_verdict_and_the_report_says_why(
     measured: Callable[..., tuple[api.Result, list[str]]], fake_target: FakeTarget
 ) -> None:
-    # Two calls a burst, each disturbed in half of the cases: three bursts in four are.
-    spoilt = {"latency_seconds": 0.400, "neighbour": 0.5}
+    spoilt = {"latency_seconds": 0.400, "neighbour": 0.95, "neighbour_takes": 0.6}
     target = fake_target(fp32={"latency_seconds": 0.500}, int8=spoilt)
     result, _ = measured(target, rounds=2, budget_seconds=8.0)
     found = case(result, "int8")

@@ -78,7 +78,9 @@ def test_a_graph_of_the_users_own_comes_with_its_weights_and_lines_that_run(
     onnx.save(model, tmp_path / "own.onnx", save_as_external_data=True, location="own.data", size_threshold=0)
     done = optibench("export", tmp_path / "own.onnx", "--backend", "onnxruntime", "--out", tmp_path / "out")
     assert done.returncode == 0, done.stderr
-    assert {path.name for path in (tmp_path / "out").iterdir()} == {"own.onnx", "own.data", "README.md"}
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {
+        *("own.onnx", "own.data", "optibench.json", "README.md"),
+    }
     (lines,) = re.findall(r"```python\n(.*?)```", (tmp_path / "out" / "README.md").read_text(), re.DOTALL)
     ran = subprocess.run([sys.executable, "-c", lines], cwd=tmp_path / "out", capture_output=True, text=True)
     assert ran.returncode == 0, ran.stderr
