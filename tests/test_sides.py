@@ -291,7 +291,6 @@ def test_a_real_build_is_measured_against_one_that_was_exported_before(
     assert str(cache_root) not in (old / "optibench.json").read_text()  # names and digests: it may lie anywhere
     (both,) = api.pairs(tmp_path / "run")
     assert (both.case, both.status) == ("cpu/onnxruntime/fp32", "ok")
-    assert both.values
     names = {case.case: case for case in result.comparison.cases}
     assert set(names) == {"cpu/pytorch/fp32", "cpu/onnxruntime/fp32", "against:cpu/onnxruntime/fp32"}
     theirs = names["against:cpu/onnxruntime/fp32"]
@@ -325,5 +324,10 @@ def test_an_older_onnxruntime_is_measured_beside_this_one(
     versions = {r.case.variant: r.host.packages["onnxruntime"] for r in records(result)}
     assert versions["against"] == "1.31.0"
     assert versions[""] != "1.31.0"
-    assert pair(result, "cpu/onnxruntime/fp32").values
+    assert pair(result, "cpu/onnxruntime/fp32").status == "ok"
+    cases = {case.case: case for case in result.comparison.cases}
+    # How far apart the two are is the machine's to say; that both were really measured is this test's.
+    for name in ("cpu/onnxruntime/fp32", "against:cpu/onnxruntime/fp32"):
+        assert cases[name].rounds >= 1
+        assert cases[name].executed is not None
     assert subprocess.run([sys.executable, "-c", "import onnxruntime"]).returncode == 0
