@@ -312,7 +312,7 @@ def test_an_exported_build_that_was_changed_is_refused(
         api.compare_sides(quick(tiny_bert), against=str(old), out=tmp_path / "run", command="optibench gate x")
 
 
-@pytest.mark.slow
+@pytest.mark.fetches
 def test_an_older_onnxruntime_is_measured_beside_this_one(
     tiny_bert: Path, tmp_path: Path, cache_root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -327,5 +327,9 @@ def test_an_older_onnxruntime_is_measured_beside_this_one(
     assert versions["against"] == "1.31.0"
     assert versions[""] != "1.31.0"
     assert pair(result, "cpu/onnxruntime/fp32").status == "ok"
-    assert {r.case.variant for r in records(result) if r.measurement} == {"", "against"}
+    cases = {case.case: case for case in result.comparison.cases}
+    # How far apart the two are is the machine's to say; that both were really measured is this test's.
+    for name in ("cpu/onnxruntime/fp32", "against:cpu/onnxruntime/fp32"):
+        assert cases[name].rounds >= 1
+        assert cases[name].executed is not None
     assert subprocess.run([sys.executable, "-c", "import onnxruntime"]).returncode == 0
