@@ -178,6 +178,8 @@ def paired_change(
 
     n = len(labels)
     value = float((metric(candidate[None], labels[None]) - metric(reference[None], labels[None]))[0])
+    if np.array_equal(candidate, reference):  # so are all resamples
+        return value, value, value
     rng = np.random.default_rng(seed)
     changes: list[Array] = []
     step = max(1, 2_000_000 // max(n, 1))  # keeps the resamples of a large data set within some tens of MB

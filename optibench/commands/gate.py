@@ -55,7 +55,7 @@ FORMATS = ("text", "markdown", "junit", "json", "github")
     "--budget",
     "budget_seconds",
     type=Duration(),
-    default="5m",
+    default="10m",
     show_default=True,
     help="Time for those further rounds, once more for the confirmation, and for measuring MODEL.",
 )
