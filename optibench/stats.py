@@ -107,14 +107,16 @@ def mean_interval(values: Sequence[float], confidence: float = 0.95) -> tuple[fl
 
 
 def welch_interval(
-    values: Sequence[float], base: Sequence[float], confidence: float = 0.95
+    values: Sequence[float], base: Sequence[float], confidence: float = 0.95, trimmed: float = TRIMMED
 ) -> tuple[float, float, float]:
     """Low, difference and high of ``mean(values) - mean(base)`` by Welch's t: two sets of rounds, each with a spread
-    of its own (Welch, 1947), their means trimmed as ``mean_interval`` trims them (Yuen's test). Where either has fewer
-    than two values the interval is unbounded."""
+    of its own (Welch, 1947), their means trimmed as ``mean_interval`` trims them (Yuen's test), unless ``trimmed`` is
+    0 (history's table of error rates is of plain means). Where either has fewer than two values it is unbounded."""
     from scipy.special import stdtrit
 
-    (mine, my_variance, my_left), (theirs, their_variance, their_left) = _trimmed(values), _trimmed(base)
+    (mine, my_variance, my_left), (theirs, their_variance, their_left) = (
+        _trimmed(each, trimmed) for each in (values, base)
+    )
     difference, variance = mine - theirs, my_variance + their_variance
     if min(my_left, their_left) < 2:
         return -math.inf, difference, math.inf
@@ -125,12 +127,12 @@ def welch_interval(
     return difference - half, difference, difference + half
 
 
-def _trimmed(values: Sequence[float]) -> tuple[float, float, int]:
+def _trimmed(values: Sequence[float], share: float = TRIMMED) -> tuple[float, float, int]:
     """The trimmed mean, its own variance (0.0 of one value), and how many values it is of."""
     import numpy as np
 
     ordered = np.sort(np.asarray(values, float))
-    count, cut = len(ordered), int(len(ordered) * TRIMMED)
+    count, cut = len(ordered), int(len(ordered) * share)
     left = count - 2 * cut
     mean = float(ordered[cut : count - cut].mean())
     if count < 2:
