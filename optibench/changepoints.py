@@ -63,7 +63,7 @@ def levels_beside(
 
 def strength(before: Sequence[float], after: Sequence[float]) -> float:
     """How far from none the step is at least: the end of its 95% interval that is nearer to 0; 0 if that holds 0."""
-    low, _, high = stats.welch_interval(after, before)
+    low, _, high = stats.welch_interval(after, before, trimmed=0.0)
     return 0.0 if low <= 0 <= high else min(abs(low), abs(high))
 
 

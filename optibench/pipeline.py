@@ -73,7 +73,7 @@ class Pipeline:
 
     def more(self, cases: Sequence[Case], seconds: float, enough: Enough) -> None:
         """Further rounds of just these cases (on both sides, in a run of two) and the reference, one at least: until
-        ``enough`` says so of all records, as many were made as the workload allows a run, or the time is used up.
+        ``enough`` says so of all records, as many were made as a run may have, or the time is used up.
 
         Error: what would be measured is no longer what the records are of.
         """
@@ -93,7 +93,7 @@ class Pipeline:
                 )
         budget = schedule.Budget(msgspec.structs.replace(self.plan.workload, budget_seconds=seconds), pace)
         done = max((record.round for record in self.records if record.measurement), default=0)
-        for number in range(done + 1, done + 1 + self.plan.workload.max_rounds):
+        for number in range(done + 1, done + 1 + 2 * self.plan.workload.max_rounds):
             held, _ = schedule.cases_of_round(
                 self.records, self._living(artifacts), reference, self.plan.workload, 1, schedule.ANY
             )

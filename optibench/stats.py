@@ -97,38 +97,48 @@ def mean_interval(values: Sequence[float], confidence: float = 0.95) -> tuple[fl
     It is Student's t of the mean; from ten values on, of the mean without the TRIMMED share at each end (Yuen,
     Biometrika 1974), since now and then a round has a process that something slowed all the while.
     """
-    import numpy as np
     from scipy.special import stdtrit
 
-    ordered = np.sort(np.asarray(values, float))
-    count, cut = len(ordered), int(len(ordered) * TRIMMED)
-    mean = float(ordered[cut : count - cut].mean())
-    if count < 2:
+    mean, variance, left = _trimmed(values)
+    if left < 2:
         return -math.inf, mean, math.inf
-    left = count - 2 * cut
-    drawn_in = np.clip(ordered, ordered[cut], ordered[count - cut - 1])  # winsorized: its spread is the trimmed mean's
-    error = math.sqrt(float(np.var(drawn_in)) * count / (left * (left - 1)))
-    half = float(stdtrit(left - 1, (1 + confidence) / 2)) * error
+    half = float(stdtrit(left - 1, (1 + confidence) / 2)) * math.sqrt(variance)
     return mean - half, mean, mean + half
 
 
 def welch_interval(
-    values: Sequence[float], base: Sequence[float], confidence: float = 0.95
+    values: Sequence[float], base: Sequence[float], confidence: float = 0.95, trimmed: float = TRIMMED
 ) -> tuple[float, float, float]:
     """Low, difference and high of ``mean(values) - mean(base)`` by Welch's t: two sets of rounds, each with a spread
-    of its own (Welch, 1947). Where either has fewer than two values the interval is unbounded."""
-    import numpy as np
+    of its own (Welch, 1947), their means trimmed as ``mean_interval`` trims them (Yuen's test), unless ``trimmed`` is
+    0 (history's table of error rates is of plain means). Where either has fewer than two values it is unbounded."""
     from scipy.special import stdtrit
 
-    difference = float(np.mean(values)) - float(np.mean(base))
-    if min(len(values), len(base)) < 2:
+    (mine, my_variance, my_left), (theirs, their_variance, their_left) = (
+        _trimmed(each, trimmed) for each in (values, base)
+    )
+    difference, variance = mine - theirs, my_variance + their_variance
+    if min(my_left, their_left) < 2:
         return -math.inf, difference, math.inf
-    mine, theirs = (float(np.var(one, ddof=1)) / len(one) for one in (values, base))
-    if mine + theirs == 0:
+    if variance == 0:
         return difference, difference, difference
-    freedom = (mine + theirs) ** 2 / (mine**2 / (len(values) - 1) + theirs**2 / (len(base) - 1))
-    half = float(stdtrit(freedom, (1 + confidence) / 2)) * math.sqrt(mine + theirs)
+    freedom = variance**2 / (my_variance**2 / (my_left - 1) + their_variance**2 / (their_left - 1))
+    half = float(stdtrit(freedom, (1 + confidence) / 2)) * math.sqrt(variance)
     return difference - half, difference, difference + half
+
+
+def _trimmed(values: Sequence[float], share: float = TRIMMED) -> tuple[float, float, int]:
+    """The trimmed mean, its own variance (0.0 of one value), and how many values it is of."""
+    import numpy as np
+
+    ordered = np.sort(np.asarray(values, float))
+    count, cut = len(ordered), int(len(ordered) * share)
+    left = count - 2 * cut
+    mean = float(ordered[cut : count - cut].mean())
+    if count < 2:
+        return mean, 0.0, left
+    drawn_in = np.clip(ordered, ordered[cut], ordered[count - cut - 1])  # winsorized: its spread is the trimmed mean's
+    return mean, float(np.var(drawn_in)) * count / (left * (left - 1)), left
 
 
 def verdict(low: float, high: float, floor: float = FLOOR) -> str:
@@ -178,6 +188,8 @@ def paired_change(
 
     n = len(labels)
     value = float((metric(candidate[None], labels[None]) - metric(reference[None], labels[None]))[0])
+    if np.array_equal(candidate, reference):  # so are all resamples
+        return value, value, value
     rng = np.random.default_rng(seed)
     changes: list[Array] = []
     step = max(1, 2_000_000 // max(n, 1))  # keeps the resamples of a large data set within some tens of MB

@@ -204,7 +204,7 @@ def _trend(runs: Sequence[Measured], name: str, shape: Shape) -> Trend:
 
 
 def _change(run: int, before: Sequence[float], after: Sequence[float], changed: tuple[str, ...]) -> Change:
-    ratio = _exp(stats.welch_interval(after, before))
+    ratio = _exp(stats.welch_interval(after, before, trimmed=0.0))
     return Change(
         run=run,
         verdict="faster" if ratio.mid > 1 else "slower",

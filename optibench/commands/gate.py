@@ -55,7 +55,7 @@ FORMATS = ("text", "markdown", "junit", "json", "github")
     "--budget",
     "budget_seconds",
     type=Duration(),
-    default="5m",
+    default="10m",
     show_default=True,
     help="Time for those further rounds, once more for the confirmation, and for measuring MODEL.",
 )
@@ -199,7 +199,7 @@ def baseline_group() -> None:
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option("--out", type=click.Path(path_type=Path), help="[default: reports/baselines/MODEL.json]")
 def baseline_save(run: Path, out: Path | None) -> None:
-    """Save the run in folder RUN as a new baseline. More rounds (compare --rounds 10) make a sharper one."""
+    """Save the run in folder RUN as a new baseline. More rounds (compare --rounds 20) make a sharper one."""
     from optibench import baseline
     from optibench.errors import OptibenchError
 
