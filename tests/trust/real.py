@@ -169,7 +169,7 @@ def bench(folder: Path, names: Sequence[str], say: Callable[[str], None] = print
     cache = Cache(default_root())
     with Workshop(plan, cache, folder / "build.log", say) as workshop:
         artifacts = {name: workshop.artifact(case(name)) for name in names}
-        return Bench(plan, artifacts, str(cache.path(workshop.inputs().key)), folder)
+        return Bench(plan, artifacts, str(cache.path(workshop.inputs(plan.model).key)), folder)
 
 
 def beside_a_bare_loop(bench: Bench, build: str, blocks: int) -> list[float]:
