@@ -69,6 +69,12 @@ def open_standard_streams() -> None:
             os.open(os.devnull, os.O_RDWR)
 
 
+def drop_standard_output() -> None:
+    """What could not be written stays in the buffer: Python would write it again at its end, and exit with 120."""
+    if sys.stdout:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def main() -> NoReturn:
     """The program: runs a command and turns whatever it raises into a message and an exit code."""
     open_standard_streams()
@@ -87,7 +93,7 @@ def main() -> NoReturn:
     except (KeyboardInterrupt, click.Abort):
         leave_interrupted()
     except BrokenPipeError:  # the reader of our output went away: optibench targets | head -1
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        drop_standard_output()
         sys.exit(0)
     except OptibenchError as error:
         if debug:
@@ -100,6 +106,7 @@ def main() -> NoReturn:
         if debug:
             raise
         click.echo(f"Error: The system refused: {error}. Mend this and run it again.", err=True)
+        drop_standard_output()
         sys.exit(OptibenchError.exit_code)
     except Exception as error:
         if debug:

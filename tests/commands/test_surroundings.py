@@ -56,6 +56,7 @@ def test_a_full_disk_under_standard_output_is_no_defect(optibench: Optibench) ->
         shell=True,
         capture_output=True,
         text=True,
+        env={name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"},
     )
     assert done.returncode == 2
     assert "No space left" in done.stderr
