@@ -21,11 +21,11 @@ from optibench import changes, host, models, replay_run, runs, side_by_side, sto
 from optibench.begun import go_on, measure_again, more_rounds, resume
 from optibench.build import Workshop
 from optibench.cache import Cache, default_root
-from optibench.comparison import builds
 from optibench.errors import OptibenchError
 from optibench.pairs import Pair, pairs_from_records
 from optibench.plan import Estimate, Plan, Request, check_names, only_like, plan_of
 from optibench.result import Result
+from optibench.samples import builds
 
 if TYPE_CHECKING:
     from optibench.execute.base import Launch

@@ -16,8 +16,8 @@ from typing import Literal
 import msgspec
 
 from optibench import __version__, host, plugins, store
-from optibench.comparison import builds, reference_of, round_values, sampled, untwinned
 from optibench.errors import OptibenchError
+from optibench.samples import Samples, builds, reference_of, untwinned
 from optibench.strict_json import sealed_from_json, sealed_json
 from optibench.values import Case, DataRef, Finding, Host, ModelRef, Record, Shape, Status, Value
 from optibench.yardstick import FunctionRound
@@ -107,6 +107,7 @@ def baseline_from_records(records: Sequence[Record], variant: str = "") -> Basel
     last = next(record for record in reversed(records) if record.case.variant == variant)
     scored = next((record for record in records if record.scores), None)
     cases = dict.fromkeys(untwinned(record.case) for record in records if record.case.variant == variant)
+    samples = Samples(records)
     return Baseline(
         optibench_version=__version__,
         created=last.created,
@@ -123,11 +124,11 @@ def baseline_from_records(records: Sequence[Record], variant: str = "") -> Basel
         findings=tuple(finding for finding in last.findings if not finding.fine),
         reference=reference.name,
         labels=packed(scored.scores[0].labels) if scored else "",
-        cases=tuple(figures_of(records, case, reference) for case in cases),
+        cases=tuple(figures_of(records, samples, case, reference) for case in cases),
     )
 
 
-def figures_of(records: Sequence[Record], case: Case, reference: Case) -> CaseFigures:
+def figures_of(records: Sequence[Record], samples: Samples, case: Case, reference: Case) -> CaseFigures:
     """One case of a run, its ratios taken to ``reference``."""
     mine = [record for record in records if record.case == case]
     broken = next((record for record in mine if record.status != "ok"), None)
@@ -142,16 +143,17 @@ def figures_of(records: Sequence[Record], case: Case, reference: Case) -> CaseFi
         artifact_sha256=artifact.sha256 if artifact else None,
         scores={score.metric: round(score.value, 6) for score in scores},
         outcomes=packed(scores[0].predictions) if scores else "",
-        shapes=tuple(_shape_figures(records, case, reference, shape) for shape in measured),
+        shapes=tuple(_shape_figures(records, samples, case, reference, shape) for shape in measured),
     )
 
 
-def _shape_figures(records: Sequence[Record], case: Case, reference: Case, shape: Shape) -> ShapeFigures:
+def _shape_figures(
+    records: Sequence[Record], samples: Samples, case: Case, reference: Case, shape: Shape
+) -> ShapeFigures:
     import numpy as np
 
-    rounds = sampled(records, case, shape)
-    values = round_values(rounds, sampled(records, reference, shape))
-    kept = [one for s in rounds.values() for one, keep in zip(s.bursts, s.kept, strict=True) if keep]
+    values = samples.round_values(case, reference, shape)
+    kept = [one for s in samples.of(case, shape).values() for one, keep in zip(s.bursts, s.kept, strict=True) if keep]
     calls = [wall for burst in kept for wall in burst.wall_ns]
     series = [s for r in records if r.case == case and r.measurement for s in r.measurement.series if s.shape == shape]
     return ShapeFigures(

@@ -13,12 +13,13 @@ import msgspec
 from optibench import changes, comparable, host, store
 from optibench.baseline import hardware_of
 from optibench.cache import Cache, default_root
-from optibench.comparison import builds, comparison_from_records
+from optibench.comparison import comparison_from_records
 from optibench.errors import NothingMeasured, OptibenchError
 from optibench.pipeline import Enough, Pipeline
 from optibench.plan import Plan, counterpart_of
 from optibench.render import csv, markdown
 from optibench.result import Result
+from optibench.samples import builds
 from optibench.values import Case, Record
 
 if TYPE_CHECKING:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
+from optibench import stats
 from optibench.baseline import Baseline, Hardware
 from optibench.changes import changed, instruction_changes, package_changes
 from optibench.errors import OptibenchError
@@ -76,9 +78,25 @@ def told(run: Baseline, baseline: Baseline) -> list[str]:
     mine, theirs = ({f.name: f.found for f in one.findings} for one in (run, baseline))
     for name in sorted(mine.keys() - theirs.keys()):
         found.append(f"The machine is worse than the baseline's in {name}: {mine[name]}.")
+    found += _other_pace(run, baseline)
     if run.created and run.created == baseline.created:
         found.append("The baseline was saved from this very run.")
     return found
+
+
+def _other_pace(run: Baseline, baseline: Baseline) -> list[str]:
+    """A machine at another pace does not slow all builds alike (docs/method.md, slow blocks), so ratios may differ."""
+    mine, theirs = (one.case(baseline.reference) for one in (run, baseline))
+    for shape in run.shapes if mine and theirs else ():
+        new, old = (one.at(shape) if one else None for one in (mine, theirs))
+        seconds = [one.p50_seconds for one in (new, old) if one and one.p50_seconds]
+        if len(seconds) == 2 and abs(math.log(seconds[0] / seconds[1])) > stats.PACE:
+            now, then = (f"{one * 1e3:.3g} ms" for one in seconds)
+            return [
+                f"The reference took {now}, and {then} in the baseline: the machine has another pace, which slows some "
+                "builds more than others. If a change surprises, save a new baseline."
+            ]
+    return []
 
 
 def told_of_sides(run: Baseline, other: Baseline) -> list[str]:

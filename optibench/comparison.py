@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any, Literal, cast
 
@@ -23,75 +22,24 @@ from optibench.results import (
     Verdict,
     WorkloadResult,
 )
-from optibench.values import Burst, Case, Record, Score, Series, Shape
+from optibench.samples import Samples, builds, reference_of, untwinned
+from optibench.values import Case, Record, Score, Shape
 
 DISTURBED_WARNING = 0.2
+SLOW_WARNING = 0.2
 VARIATION_WARNING = 0.10
 IDLE_WARNING = 0.05
-
-
-@dataclass(frozen=True)
-class Sampled:
-    """One case's bursts at one shape in one round (and group), with which of them count."""
-
-    bursts: tuple[Burst, ...]
-    kept: list[bool]
-
-
-Rounds = dict[tuple[int, int], Sampled]
-
-
-def reference_of(records: Iterable[Record]) -> Case | None:
-    """The reference: the case that has a twin."""
-    return next((untwinned(r.case) for r in records if r.case.copy == 1), None)
-
-
-def untwinned(case: Case) -> Case:
-    """The case itself, of a case or its twin."""
-    import msgspec
-
-    return msgspec.structs.replace(case, copy=0)
-
-
-def builds(records: Iterable[Record]) -> list[Record]:
-    """The records of cases: those of the machine's limits (limits.py) are left out."""
-    return [record for record in records if not record.case.is_limit]
-
-
-def sampled(records: Iterable[Record], case: Case, shape: Shape) -> Rounds:
-    """A case's bursts at a shape by (round, group); disturbed ones are told against the case's best over all rounds."""
-    found: dict[tuple[int, int], Series] = {}
-    for record in records:
-        if record.case == case and record.measurement:
-            for series in record.measurement.series:
-                if series.shape == shape:
-                    found[record.round, record.group] = series
-    kept = iter(stats.undisturbed([burst for series in found.values() for burst in series.bursts]))
-    return {key: Sampled(series.bursts, [next(kept) for _ in series.bursts]) for key, series in found.items()}
-
-
-def values_by_round(candidate: Rounds, base: Rounds) -> dict[tuple[int, int], float]:
-    """The value of every round (and group) that has one, in order."""
-    values = {}
-    for key in sorted(candidate.keys() & base.keys()):
-        mine, theirs = candidate[key], base[key]
-        value, _ = stats.round_value(mine.bursts, mine.kept, theirs.bursts, theirs.kept)
-        if value is not None:
-            values[key] = value
-    return values
-
-
-def round_values(candidate: Rounds, base: Rounds) -> list[float]:
-    """The value of every round that has one, in order."""
-    return list(values_by_round(candidate, base).values())
+PRECISE = 0.05
+"""A speed-up's figure is worth showing when its 95% interval reaches no further than this to either side, in logs."""
 
 
 def kept_seconds(records: Sequence[Record]) -> dict[str, list[float]]:
     """Every undisturbed call in seconds, by case and shape (``cpu/openvino/int8 at 1x128``)."""
     found: dict[str, list[float]] = {}
+    samples = Samples(records)
     for case in dict.fromkeys(record.case for record in records if record.measurement and not record.case.copy):
         for shape in records[-1].workload.shapes:
-            rounds = sampled(records, case, shape).values()
+            rounds = samples.of(case, shape).values()
             bursts = [b for one in rounds for b, keep in zip(one.bursts, one.kept, strict=True) if keep]
             found[f"{case.name} at {shape.name}"] = [wall / 1e9 for burst in bursts for wall in burst.wall_ns]
     return found
@@ -111,22 +59,42 @@ def judged(values: Sequence[float], least: int) -> tuple[Interval | None, Verdic
 def undecided(records: Sequence[Record]) -> list[Case]:
     """Living cases whose verdict at some shape still wants rounds: it is unknown, and fewer than the most rounds have
     a value. A round that was too disturbed to have one does not count, and so is repeated."""
+
+    def unknown(samples: Samples, case: Case, reference: Case, shape: Shape) -> bool:
+        return judged(samples.round_values(case, reference, shape), samples.least)[1] == "unknown"
+
+    return _wanting(records, unknown)
+
+
+def imprecise(records: Sequence[Record]) -> list[Case]:
+    """Living cases whose speed-up at some shape is known to no better than 5%, or is of more than one pace of the
+    machine: decided or not, its figure says little. Empty for a quick run, which asks for no figures of that kind."""
+
+    def vague(samples: Samples, case: Case, reference: Case, shape: Shape) -> bool:
+        values = samples.round_values(case, reference, shape)
+        return stats.half_width(values) > PRECISE or samples.mixed(case, reference, shape)
+
+    return _wanting(records, vague) if records and records[-1].workload.tier == "official" else []
+
+
+def _wanting(records: Sequence[Record], wants: Callable[[Samples, Case, Case, Shape], bool]) -> list[Case]:
     records = builds(records)
     reference = reference_of(records)
     if reference is None or not records:
         return []
     workload = records[-1].workload
+    samples = Samples(records)
     dead = {r.case for r in records if r.status != "ok"}
-    open_cases = []
+    found = []
     for case in dict.fromkeys(r.case for r in records):
         if case == reference or case.copy or case in dead or reference in dead:
             continue
         for shape in workload.shapes:
-            values = round_values(sampled(records, case, shape), sampled(records, reference, shape))
-            if judged(values, workload.rounds)[1] == "unknown" and len(values) < workload.max_rounds:
-                open_cases.append(case)
+            rounds = len(samples.round_values(case, reference, shape))
+            if wants(samples, case, reference, shape) and rounds < workload.max_rounds:
+                found.append(case)
                 break
-    return open_cases
+    return found
 
 
 def comparison_from_records(
@@ -138,9 +106,10 @@ def comparison_from_records(
         raise OptibenchError("There are no records to compare: nothing was measured yet.")
     reference = reference_of(records)
     last = next((r for r in reversed(records) if not r.case.variant), records[-1])  # of what the run is about
-    results = explain.with_notes(case_results(records), last.host)
+    samples = Samples(records)
+    results = explain.with_notes(case_results(records, samples), last.host)
     results, limits = roofline.with_shares(everything, results)
-    noise = _noise(records, reference)
+    noise = _noise(records, samples, reference)
     dataset = next((r.dataset for r in records if r.dataset), None)
     recommended, why_not = recommend(results, reference.name if reference else None)
     done = len({r.round for r in records if r.measurement})
@@ -164,7 +133,7 @@ def comparison_from_records(
         ),
         host=last.host,
         noise=noise,
-        warnings=(*warnings, *spoils, *_warnings(records, results, noise)),
+        warnings=(*warnings, *spoils, *_warnings(records, samples, results, noise)),
         findings=findings,
         recommended=recommended,
         recommended_reason=why_not,
@@ -174,12 +143,13 @@ def comparison_from_records(
     )
 
 
-def case_results(records: Sequence[Record]) -> list[CaseResult]:
+def case_results(records: Sequence[Record], samples: Samples | None = None) -> list[CaseResult]:
     """Every case at every shape; twins are not cases of their own."""
     reference = reference_of(records)
     cases = dict.fromkeys(untwinned(r.case) for r in records)
     shapes = records[-1].workload.shapes
-    return [_case_result(records, case, shape, reference) for case in cases for shape in shapes]
+    samples = samples or Samples(records)
+    return [_case_result(records, samples, case, shape, reference) for case in cases for shape in shapes]
 
 
 def _tier(records: Sequence[Record], rounds: int) -> Literal["official", "quick"]:
@@ -191,12 +161,14 @@ def _tier(records: Sequence[Record], rounds: int) -> Literal["official", "quick"
     return "official" if enough and asked.limit is None and asked.tier == "official" else "quick"
 
 
-def _case_result(records: Sequence[Record], case: Case, shape: Shape, reference: Case | None) -> CaseResult:
+def _case_result(
+    records: Sequence[Record], samples: Samples, case: Case, shape: Shape, reference: Case | None
+) -> CaseResult:
     import numpy as np
 
     mine = [r for r in records if r.case == case]
     broken = next((r for r in mine if r.status != "ok"), None)
-    rounds = sampled(records, case, shape)
+    rounds = samples.of(case, shape)
     calls = np.array(
         [ns for s in rounds.values() for b, k in zip(s.bursts, s.kept, strict=True) if k for ns in b.wall_ns]
     )
@@ -209,14 +181,14 @@ def _case_result(records: Sequence[Record], case: Case, shape: Shape, reference:
     artifact = next((r.artifact for r in mine if r.artifact), None)
     judged_record = next((r for r in mine if r.scores or r.parity), None)
     scores = paired_scores(records, case, reference)
-    least = mine[-1].workload.rounds
+    least = samples.least
     speedup: Interval | None = None
     verdict: Verdict = "unknown"
     values: list[float] = []
     if case == reference:
         speedup, verdict = (Interval(low=1.0, mid=1.0, high=1.0) if measured else None), "reference"
     elif reference:
-        values = round_values(rounds, sampled(records, reference, shape))
+        values = samples.round_values(case, reference, shape)
         speedup, verdict = judged(values, least)
     busy = verdict == "unknown" and len(values) < least <= len(rounds)
     p50 = stats.quantile(calls, 0.5) if len(calls) else None
@@ -305,7 +277,7 @@ def _change(metric: Callable[..., Any], score: Score, other: Score, seed: int) -
     return Interval(low=low, mid=mid, high=high)
 
 
-def _noise(records: Sequence[Record], reference: Case | None) -> Noise:
+def _noise(records: Sequence[Record], samples: Samples, reference: Case | None) -> Noise:
     """The A/A check at the shape where it is widest, and how quiet the machine was."""
     import msgspec
 
@@ -314,11 +286,11 @@ def _noise(records: Sequence[Record], reference: Case | None) -> Noise:
     settled = True
     for shape in records[-1].workload.shapes:
         for case in dict.fromkeys(r.case for r in records):
-            for one in sampled(records, case, shape).values():
-                kept, total = kept + sum(one.kept), total + len(one.kept)
+            for one in samples.of(case, shape).values():
+                kept, total = kept + sum(one.undisturbed), total + len(one.undisturbed)
         if reference:
             twin = msgspec.structs.replace(reference, copy=1)
-            values = round_values(sampled(records, twin, shape), sampled(records, reference, shape))
+            values = samples.round_values(twin, reference, shape)
             if len(values) >= 2:
                 low, mid, high = (math.exp(v) for v in stats.mean_interval(values))
                 found = Interval(low=low, mid=mid, high=high)
@@ -332,6 +304,7 @@ def _noise(records: Sequence[Record], reference: Case | None) -> Noise:
         floor=max(abs(widest.high - 1), abs(1 - widest.low)) if widest else None,
         settled=settled,
         disturbed_share=1 - kept / total if total else 0.0,
+        slow_share=samples.slow_share,
     )
 
 
@@ -340,7 +313,7 @@ def _doubt(ratio: Interval) -> tuple[bool, float]:
     return not ratio.low <= 1.0 <= ratio.high, ratio.high / ratio.low
 
 
-def _warnings(records: Sequence[Record], results: Sequence[CaseResult], noise: Noise) -> list[str]:
+def _warnings(records: Sequence[Record], samples: Samples, results: Sequence[CaseResult], noise: Noise) -> list[str]:
     found = []
     if noise.aa_ratio and not noise.aa_ratio.low <= 1.0 <= noise.aa_ratio.high:
         found.append(
@@ -352,9 +325,14 @@ def _warnings(records: Sequence[Record], results: Sequence[CaseResult], noise: N
             f"{noise.disturbed_share:.0%} of the bursts were disturbed by other load and left out. "
             "A quieter machine needs fewer rounds."
         )
+    if noise.slow_share > SLOW_WARNING:
+        found.append(
+            f"The whole machine was slow in {noise.slow_share:.0%} of the blocks though no CPU time was lost: its host "
+            "shares the cores, or the clock was lower. Those blocks are left out of a case that has enough others."
+        )
     for case in dict.fromkeys(r.case for r in records if not r.case.copy):
         for shape in records[-1].workload.shapes:
-            rounds = sampled(records, case, shape)
+            rounds = samples.of(case, shape)
             bursts = [b for s in rounds.values() for b in s.bursts]
             keeps = [k for s in rounds.values() for k in s.kept]
             variation = stats.variation(bursts, keeps)
@@ -376,7 +354,7 @@ def _warnings(records: Sequence[Record], results: Sequence[CaseResult], noise: N
             )
     busy = [r.case for r in results if r.status == "ok" and r.verdict_reason == "machine busy"]
     if busy:
-        least = records[-1].workload.rounds
+        least = samples.least
         found.append(
             f"No verdict for {', '.join(dict.fromkeys(busy))}: the machine was busy, and fewer than {least} rounds had "
             "enough undisturbed blocks. A round without them does not count, and is repeated while the budget lasts."

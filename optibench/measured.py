@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from optibench import comparison
+from optibench import comparison, samples
 from optibench.errors import OptibenchError, unknown_name
 from optibench.results import Interval
 from optibench.values import Case, Record, Shape
@@ -48,8 +48,8 @@ class Measured:
 
 def measured_from_records(name: str, records: Sequence[Record]) -> Measured:
     """A run's figures. Error: it has none, with why."""
-    records = comparison.builds(records)
-    reference = comparison.reference_of(records)
+    records = samples.builds(records)
+    reference = samples.reference_of(records)
     measured = [record for record in records if record.measurement]
     if not measured:
         why = next((record.reason for record in records if record.reason), None)
@@ -76,11 +76,10 @@ def measured_from_records(name: str, records: Sequence[Record]) -> Measured:
 def _figures(records: Sequence[Record], reference: Case) -> Iterator[tuple[tuple[str, Shape], Figures]]:
     broken = {record.case for record in records if record.status != "ok"}
     cases = [case for case in dict.fromkeys(r.case for r in records) if not case.copy and case not in broken]
+    sampled = samples.Samples(records)
     for shape in records[-1].workload.shapes:
-        base = comparison.sampled(records, reference, shape)
         for case in cases:
-            rounds = comparison.sampled(records, case, shape)
-            speedup = comparison.judged(comparison.round_values(rounds, base), 0)[0]
+            speedup = comparison.judged(sampled.round_values(case, reference, shape), 0)[0]
             if speedup is None:
                 continue
             score = next((r.scores[0] for r in records if r.case == case and r.scores), None)
@@ -88,7 +87,7 @@ def _figures(records: Sequence[Record], reference: Case) -> Iterator[tuple[tuple
                 (case.name, shape),
                 Figures(
                     speedup=speedup,
-                    latency_p50_seconds=p50_seconds(rounds),
+                    latency_p50_seconds=p50_seconds(sampled.of(case, shape)),
                     metric=score.metric if score else None,
                     score=score.value if score else None,
                     artifact_sha256=next((r.artifact.sha256 for r in records if r.case == case and r.artifact), None),
@@ -96,7 +95,7 @@ def _figures(records: Sequence[Record], reference: Case) -> Iterator[tuple[tuple
             )
 
 
-def p50_seconds(rounds: comparison.Rounds) -> float | None:
+def p50_seconds(rounds: samples.Rounds) -> float | None:
     """The median undisturbed call."""
     import numpy as np
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from optibench.comparison import judged, paired_scores, round_values, sampled
+from optibench.comparison import judged, paired_scores
 from optibench.plan import AGAINST, counterpart_of
 from optibench.results import Interval, ScoreResult, Verdict
+from optibench.samples import Samples
 from optibench.values import Case, Record, Shape, Status, Value
 
 
@@ -34,14 +35,15 @@ class Pair(Value, frozen=True, kw_only=True):
 def pairs_from_records(records: Sequence[Record]) -> list[Pair]:
     """Every build that both sides were to run, at every shape, in the records' order; [] for a run of one side."""
     found = []
+    samples = Samples(records)
     for case in _paired(records):
         other = counterpart_of(case)
         broken = sorted((r for r in records if r.case in (case, other) and r.status != "ok"), key=_left_out)
         neither = {case, other} == {record.case for record in broken if not _left_out(record)}
         scores = paired_scores(records, case, other)
         for shape in records[-1].workload.shapes:
-            values = _values(records, case, shape)
-            speedup, verdict = judged(values, records[-1].workload.rounds)
+            values = samples.round_values(case, other, shape)
+            speedup, verdict = judged(values, samples.least)
             found.append(
                 Pair(
                     case=case.name,
@@ -64,11 +66,12 @@ def open_pairs(records: Sequence[Record]) -> list[Case]:
     workload = records[-1].workload
     dead = {record.case for record in records if record.status != "ok"}
     found = []
+    samples = Samples(records)
     for case in _paired(records):
         if case in dead or counterpart_of(case) in dead:
             continue
-        values = [_values(records, case, shape) for shape in workload.shapes]
-        if any(judged(v, workload.rounds)[1] == "unknown" and len(v) < workload.max_rounds for v in values):
+        values = [samples.round_values(case, counterpart_of(case), shape) for shape in workload.shapes]
+        if any(judged(v, samples.least)[1] == "unknown" and len(v) < workload.max_rounds for v in values):
             found.append(case)
     return found
 
@@ -78,10 +81,6 @@ def _paired(records: Sequence[Record]) -> list[Case]:
     other = {record.case for record in records if record.case.variant == AGAINST}
     mine = dict.fromkeys(record.case for record in records if not record.case.variant and not record.case.copy)
     return [case for case in mine if counterpart_of(case) in other]
-
-
-def _values(records: Sequence[Record], case: Case, shape: Shape) -> list[float]:
-    return round_values(sampled(records, case, shape), sampled(records, counterpart_of(case), shape))
 
 
 def _left_out(record: Record) -> bool:

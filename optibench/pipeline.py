@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from optibench import comparison, doctor, environment, host, limits, quiet, schedule, score, targets
+from optibench import doctor, environment, host, limits, quiet, samples, schedule, score, targets
 from optibench.build import Workshop
 from optibench.cache import Cache, Entry
 from optibench.errors import CaseFailed, OptibenchError, Unsupported
@@ -53,6 +53,7 @@ class Pipeline:
 
     def measure(self) -> None:
         """Skips, builds and rounds, in that order; goes on from the records that there are already."""
+        began = time.monotonic()
         self.findings = doctor.findings()
         told = {record.case for record in self.records if record.status != "ok"}
         for planned in self.plan.cases:
@@ -69,7 +70,8 @@ class Pipeline:
             artifacts = self._artifacts(workshop, [case for case in self.plan.runnable if case not in told])
         self._leave_out_single_sides(artifacts)
         if artifacts:
-            self._rounds(artifacts, estimate.process_seconds)
+            spent = time.monotonic() - began
+            self._rounds(artifacts, schedule.Budget(self.plan.workload, estimate.process_seconds, spent))
 
     def more(self, cases: Sequence[Case], seconds: float, enough: Enough) -> None:
         """Further rounds of just these cases (on both sides, in a run of two) and the reference, one at least: until
@@ -85,7 +87,7 @@ class Pipeline:
             pace = workshop.estimate().process_seconds
             artifacts = self._artifacts(workshop, [case for case in self.plan.runnable if case in wanted])
         for record in self.records:
-            made = artifacts.get(comparison.untwinned(record.case))
+            made = artifacts.get(samples.untwinned(record.case))
             if made and record.artifact and record.artifact.sha256 != made.sha256:
                 raise OptibenchError(
                     f"{record.case.name} was built anew and is not the build that the run measured (sha256 "
@@ -158,17 +160,18 @@ class Pipeline:
 
     # Measuring
 
-    def _rounds(self, artifacts: dict[Case, Artifact], process_seconds: float) -> None:
+    def _rounds(self, artifacts: dict[Case, Artifact], budget: schedule.Budget) -> None:
         """Rounds until every comparison is decided or the budget is used up (schedule.py says what each holds)."""
         workload, reference = self.plan.workload, self.plan.reference
-        budget = schedule.Budget(workload, process_seconds)
         patience = quiet.Patience(self.plan.request.wait_quiet_seconds, self.say, quiet.busy_share)
         first = 1 + max((record.round for record in self.records if record.measurement), default=0)
         # A round that others disturbed is repeated, so there may be more than the most that count.
         for number in range(first, 2 * workload.max_rounds + 1):
             living = self._living(artifacts)
             room = budget.room if number > first else schedule.ANY
-            cases, left_out = schedule.cases_of_round(self.records, living, reference, workload, number, room)
+            cases, left_out = schedule.cases_of_round(
+                self.records, living, reference, workload, number, room, budget.spare
+            )
             if left_out:
                 names = ", ".join(case.name for case in left_out)
                 self.say(f"the budget does not allow for {names} in round {number} (more: --budget)")
@@ -193,7 +196,7 @@ class Pipeline:
     ) -> None:
         """One round of these cases, twin and all."""
         reference, least = self.plan.reference, self.plan.workload.rounds
-        found = {case: artifacts[comparison.untwinned(case)] for case in cases}
+        found = {case: artifacts[samples.untwinned(case)] for case in cases}
         groups = groups_of(cases, reference, found, host.free_bytes())
         where, about = f"round {number} of {least}", "about"
         if number > least:

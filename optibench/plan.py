@@ -340,7 +340,7 @@ class Estimate(Value, frozen=True, kw_only=True):
         return (
             f"About {low / 60:.1f} to {high / 60:.1f} minutes: {self.to_build} artifacts to build "
             f"({self.build_seconds:.0f} s), {self.rounds} rounds of {self.round_seconds:.0f} s, "
-            "more where a comparison is undecided."
+            "more where a comparison is undecided or a figure imprecise."
         )
 
 

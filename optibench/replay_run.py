@@ -15,7 +15,7 @@ from typing import Any
 
 import msgspec
 
-from optibench import comparison, inputs, models, targets
+from optibench import inputs, models, samples, targets
 from optibench.errors import OptibenchError
 from optibench.plan import Plan, PlannedCase, Request, why_not
 from optibench.runs import KeptRun
@@ -57,7 +57,7 @@ def plan_again(kept: KeptRun, records: Sequence[Record], moved: Moved, here: Hos
             f"The plan in {kept.path} was made by another version ({error}): replay it there."
         ) from error
     measured = [record for record in records if record.measurement]
-    reference = comparison.reference_of(measured)
+    reference = samples.reference_of(measured)
     if reference is None:
         raise OptibenchError(f"Nothing was measured in {kept.path}, so there is nothing to measure again.")
     if old.model.ref != measured[-1].model or old.workload != measured[-1].workload:
@@ -169,7 +169,7 @@ def _cases(
     """The cases that were measured, the reference first; and those that are not measured again, with why."""
     broken = {record.case: record.reason or record.status for record in records if record.status != "ok"}
     planned, not_again = [], {}
-    for case in dict.fromkeys([reference, *(comparison.untwinned(record.case) for record in records)]):
+    for case in dict.fromkeys([reference, *(samples.untwinned(record.case) for record in records)]):
         if case in broken:
             not_again[case.name] = f"not measured then: {broken[case]}"
         elif case.variant:

@@ -133,12 +133,14 @@ class WorkloadResult(Value, frozen=True, kw_only=True):
 class Noise(Value, frozen=True, kw_only=True):
     """The A/A check: the reference against its own twin. ``floor`` is the half width of that interval as a ratio:
     differences below it cannot be told apart here. None where there was no twin to compare. ``settled``: every
-    warm-up reached a standing median."""
+    warm-up reached a standing median. ``disturbed_share``: of the bursts, those that lost CPU time to others;
+    ``slow_share``: of the blocks, those in which the whole machine was slower than at its best by over 10%."""
 
     aa_ratio: Interval | None
     floor: float | None
     settled: bool
     disturbed_share: float
+    slow_share: float = 0.0
 
 
 class Recommended(Value, frozen=True, kw_only=True):

@@ -11,10 +11,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from optibench import recommend, stats
-from optibench.comparison import case_results, reference_of, sampled, undecided, values_by_round
+from optibench.comparison import case_results, imprecise, undecided
 from optibench.pairs import open_pairs
 from optibench.plan import counterpart_of, twin_of
 from optibench.results import CaseResult
+from optibench.samples import Samples, reference_of
 from optibench.values import Case, Record, Workload
 
 ANY = 1_000_000
@@ -71,9 +72,8 @@ def possible_gain(records: Sequence[Record], case: Case, other: Case) -> float:
     """How much faster than ``case`` the ``other`` may be (log ratio of time, mean over shapes), if that is above the
     floor of 2% and rounds may yet tell; else 0. Compared directly, within their common rounds."""
     workload = records[-1].workload
-    by_shape = [
-        values_by_round(sampled(records, other, shape), sampled(records, case, shape)) for shape in workload.shapes
-    ]
+    samples = Samples(records)
+    by_shape = [samples.values(other, case, shape) for shape in workload.shapes]
     common = set.intersection(*(set(values) for values in by_shape))
     values = [math.fsum(values[key] for values in by_shape) / len(by_shape) for key in common]
     if len(values) >= workload.max_rounds:
@@ -89,14 +89,19 @@ def cases_of_round(
     workload: Workload,
     number: int,
     room: int,
+    spare: int = 0,
 ) -> tuple[list[Case], list[Case]]:
     """What round ``number`` holds, and which of those that want it find no room: all living cases in the least
-    rounds, then those whose comparison is open. The reference and its twin are always among them. ([], []): done."""
+    rounds, then those whose comparison is open; when all is decided, those whose figure is imprecise, as far as they
+    find ``spare`` room. The reference and its twin are always among them. ([], []): done."""
     base = [reference, twin_of(reference)] if reference in living and reference else []
     if number <= workload.rounds:
         everyone = [*base, *(case for case in living if case not in base)]
         return (everyone, []) if len(everyone) <= room else ([], everyone)
     comparisons = open_comparisons(records)
+    if not comparisons and not any(record.case.variant for record in records):
+        held = [*base, *imprecise(records)[: max(0, spare - len(base))]]
+        return (held, []) if len(held) > len(base) else ([], [])
     chosen = cases_that_fit(comparisons, room - len(base))
     wanted = dict.fromkeys(case for one in comparisons for case in one.cases)
     held = list(dict.fromkeys((*base, *chosen))) if chosen else []
@@ -118,10 +123,15 @@ class Budget:
     first round, then by the last one."""
 
     def __init__(
-        self, workload: Workload, seconds_a_process: float, clock: Callable[[], float] = time.monotonic
+        self,
+        workload: Workload,
+        seconds_a_process: float,
+        spent_seconds: float = 0.0,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.workload = workload
         self.pace = seconds_a_process
+        self.spent = spent_seconds
         self.clock = clock
         self.end = clock() + workload.budget_seconds
 
@@ -133,7 +143,16 @@ class Budget:
     @property
     def room(self) -> int:
         """How many processes a further round may hold."""
-        return max(0, int(self.left / (self.pace * SLACK))) if self.pace > 0 else ANY
+        return self._room(self.left)
+
+    @property
+    def spare(self) -> int:
+        """How many it may hold for better figures alone: for those the budget counts what was spent on building too,
+        so that a run in which all is decided ends within it as a whole."""
+        return self._room(self.left - self.spent)
+
+    def _room(self, seconds: float) -> int:
+        return max(0, int(seconds / (self.pace * SLACK))) if self.pace > 0 else ANY
 
     def took(self, processes: int, seconds: float) -> None:
         """Tells what a round took."""

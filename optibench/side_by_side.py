@@ -9,6 +9,7 @@ from typing import cast
 from optibench import comparison, plugins, stats
 from optibench.measured import p50_seconds
 from optibench.results import Comparison, Interval, Verdict
+from optibench.samples import Samples, reference_of
 from optibench.values import Case, ModelRef, Record, Score, Shape, Value
 
 REPLAY_SCHEMA = 1
@@ -64,14 +65,22 @@ class Replay(Value, frozen=True, kw_only=True):
 
 def pairs(then: Sequence[Record], now: Sequence[Record], cases: Sequence[Case]) -> Iterator[CasePair]:
     """Each of ``cases`` at each shape, with a verdict. Both runs have the same reference."""
-    reference = comparison.reference_of(then)
+    reference = reference_of(then)
+    sampled = Samples(then), Samples(now)
     for case in cases:
         for shape in then[-1].workload.shapes:
-            yield _pair(then, now, case, shape, reference)
+            yield _pair(then, now, sampled, case, shape, reference)
 
 
-def _pair(then: Sequence[Record], now: Sequence[Record], case: Case, shape: Shape, reference: Case | None) -> CasePair:
-    old, new = _values(then, case, shape, reference), _values(now, case, shape, reference)
+def _pair(
+    then: Sequence[Record],
+    now: Sequence[Record],
+    sampled: tuple[Samples, Samples],
+    case: Case,
+    shape: Shape,
+    reference: Case | None,
+) -> CasePair:
+    old, new = (one.round_values(case, reference, shape) if reference else [] for one in sampled)
     broken = next((record for record in now if record.case == case and record.status != "ok"), None)
     ratio: Interval | None = None
     verdict: Verdict = "unknown"
@@ -97,8 +106,8 @@ def _pair(then: Sequence[Record], now: Sequence[Record], case: Case, shape: Shap
         ratio=ratio,
         verdict=verdict,
         reason=reason,
-        latency_p50_seconds_then=p50_seconds(comparison.sampled(then, case, shape)),
-        latency_p50_seconds_now=None if broken else p50_seconds(comparison.sampled(now, case, shape)),
+        latency_p50_seconds_then=p50_seconds(sampled[0].of(case, shape)),
+        latency_p50_seconds_now=None if broken else p50_seconds(sampled[1].of(case, shape)),
         metric=first.metric if first else None,
         score_then=first.value if first else None,
         score_now=second.value if second else None,
@@ -106,13 +115,6 @@ def _pair(then: Sequence[Record], now: Sequence[Record], case: Case, shape: Shap
         same_artifact=_same(_artifact(then, case), _artifact(now, case)),
         same_answers=_same(_answers(before), _answers(after)),
     )
-
-
-def _values(records: Sequence[Record], case: Case, shape: Shape, reference: Case | None) -> list[float]:
-    if reference is None:
-        return []
-    sides = comparison.sampled(records, case, shape), comparison.sampled(records, reference, shape)
-    return comparison.round_values(*sides)
 
 
 def _judged(records: Sequence[Record], case: Case) -> Record | None:
@@ -185,14 +187,14 @@ def record_checks(records: Sequence[Record], found: Comparison | None) -> Iterat
     if found is None:
         yield Check(what="comparison.json", fine=False, said="missing: the run was not finished")
         return
-    reference = comparison.reference_of(records)
+    reference, sampled = reference_of(records), Samples(records)
     by_name = {record.case.name: record.case for record in records}
     differing = []
     for result in found.cases:
         case, shape = by_name.get(result.case), Shape(batch=result.batch, length=result.length)
-        if case is None or case == reference or result.speedup is None:
+        if case is None or reference in (None, case) or result.speedup is None:
             continue
-        speedup = comparison.judged(_values(records, case, shape, reference), 0)[0]
+        speedup = comparison.judged(sampled.round_values(case, reference, shape), 0)[0]
         if speedup is None or abs(speedup.mid / result.speedup.mid - 1) > SAME:
             differing.append(f"{result.case} at {shape.name}")
     said = f"does not follow from the records, so one was edited: {', '.join(differing)}"

@@ -23,8 +23,14 @@ CPU_SHARE = 0.93
 """A burst that got less of the CPU than this share of its case's best was disturbed."""
 SWITCHES = 4.0
 """... as was one that was switched out against its will this many times as often as the case usually is."""
+PACE = 0.10
+"""A block was slow if all cases together took this much longer (log ratio) in it than at their best."""
+BEST = 10
+"""A case's best: this percentile of its undisturbed bursts."""
 MIN_BLOCKS = 10
 """A round with fewer undisturbed blocks has no value."""
+LEAST_ROUNDS = 5
+"""A verdict needs so many rounds with a value (or all of a run that asks for fewer)."""
 TRIMMED = 0.1
 """Share of the rounds' values that is left out at each end of their mean."""
 QUANTILE_SAMPLES = {0.5: 1, 0.9: 64, 0.99: 662, 0.999: 6640}
@@ -59,13 +65,41 @@ def undisturbed_of(wall: Array, cpu: Array, switches: Array) -> Array:
     return kept
 
 
+def slow(logs: Array) -> Array:
+    """Which blocks the machine ran slowly in: log times of undisturbed bursts in (..., cases, blocks), NaN where there
+    is none.
+
+    A host that shares cores among its guests, or lowers the clock, slows everything without taking CPU time, and some
+    builds more than others: an int8 product by half where fp32 lost a quarter. That makes ratios of their own. It is
+    told by all cases together, so that no build's own slow bursts are left out for being slow.
+    """
+    import warnings
+
+    import numpy as np
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # a case or a block without any burst that counts
+        best = np.nanpercentile(logs, BEST, axis=-1, keepdims=True)
+        found: Array = np.nanmedian(logs - best, axis=-2) > PACE
+    return found
+
+
+def blocks_needed(planned: int, steady: bool = False) -> int:
+    """How many undisturbed blocks a round of ``planned`` ones needs for a value: of a short run's two thirds. Half as
+    many are enough where slow blocks are left out: those at one pace differ far less than those at two."""
+    needed = min(MIN_BLOCKS, math.ceil(planned * 2 / 3))
+    return math.ceil(needed / 2) if steady else needed
+
+
 def round_value(
-    candidate: Sequence[Burst], candidate_kept: Sequence[bool], base: Sequence[Burst], base_kept: Sequence[bool]
+    candidate: Sequence[Burst],
+    candidate_kept: Sequence[bool],
+    base: Sequence[Burst],
+    base_kept: Sequence[bool],
+    steady: bool = False,
 ) -> tuple[float | None, int]:
     """One round's value: the median over blocks of log(candidate's median / base's median), and the blocks it is
-    of. Only blocks count in which both were undisturbed; with fewer than MIN_BLOCKS there is no value (None).
-
-    A short run (fewer blocks than that were planned) needs two thirds of its blocks instead.
+    of. Only blocks count in which both were undisturbed; with fewer than ``blocks_needed`` there is no value (None).
     """
     import numpy as np
 
@@ -75,17 +109,17 @@ def round_value(
     mine, theirs = medians(candidate, candidate_kept), medians(base, base_kept)
     logs = [math.log(mine[block] / theirs[block]) for block in mine if block in theirs]
     planned = max((b.block for b in (*candidate, *base)), default=0) + 1
-    value = float(value_of(np.array([logs]), planned)[0])
+    value = float(value_of(np.array([logs]), blocks_needed(planned, steady))[0])
     return (None if math.isnan(value) else value), len(logs)
 
 
-def value_of(logs: Array, planned: int) -> Array:
-    """The values of rounds of ``planned`` blocks from their blocks' log ratios (last axis); NaN is a block that does
-    not count, and a round without a value."""
+def value_of(logs: Array, needed: int) -> Array:
+    """The values of rounds from their blocks' log ratios (last axis), of which so many must count; NaN is a block that
+    does not count, and a round without a value."""
     import numpy as np
 
     count = np.isfinite(logs).sum(axis=-1)
-    enough = count >= min(MIN_BLOCKS, math.ceil(planned * 2 / 3))
+    enough = count >= needed
     found = np.full(count.shape, np.nan)
     found[enough] = np.nanmedian(logs[enough], axis=-1)
     return found
@@ -104,6 +138,14 @@ def mean_interval(values: Sequence[float], confidence: float = 0.95) -> tuple[fl
         return -math.inf, mean, math.inf
     half = float(stdtrit(left - 1, (1 + confidence) / 2)) * math.sqrt(variance)
     return mean - half, mean, mean + half
+
+
+def half_width(values: Sequence[float]) -> float:
+    """How far the 95% interval of the rounds' mean reaches to either side; unbounded with fewer than two values."""
+    if len(values) < 2:
+        return math.inf
+    low, _, high = mean_interval(values)
+    return (high - low) / 2
 
 
 def welch_interval(

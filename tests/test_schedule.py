@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from optibench.comparison import undecided
+from optibench.comparison import imprecise, undecided
 from optibench.schedule import ANY, Budget, Open, cases_of_round, cases_that_fit, open_comparisons, possible_gain
 from optibench.values import Case, Record, Workload
 from tests.test_comparison import FP32, INT8, REFERENCE, SHAPE, TWIN, records
@@ -16,9 +16,9 @@ WORKLOAD = Workload(shapes=(SHAPE,))
 GOOD = {REFERENCE: 0.9, INT8: 0.9, FP32: 0.9, EDGE: 0.9, SLOW: 0.9}
 
 
-def held(found: list[Record], number: int = 6, room: int = ANY, reference: Case = REFERENCE) -> list[Case]:
+def held(found: list[Record], number: int = 6, room: int = ANY, spare: int = ANY) -> list[Case]:
     living = [case for case in dict.fromkeys(r.case for r in found) if not case.copy]
-    return cases_of_round(found, living, reference, WORKLOAD, number, room)[0]
+    return cases_of_round(found, living, REFERENCE, WORKLOAD, number, room, spare)[0]
 
 
 def test_the_least_rounds_hold_every_case_the_reference_twice() -> None:
@@ -84,6 +84,24 @@ def test_a_comparison_of_two_is_held_whole_or_not_at_all() -> None:
     assert cases_that_fit([pair], 0) == []
 
 
+def test_a_decided_case_whose_figure_is_imprecise_gets_rounds_out_of_what_is_spare() -> None:
+    found = records({REFERENCE: 20.0, TWIN: 20.0, INT8: 5.0}, scores=GOOD, noise=0.3)
+    assert (undecided(found), open_comparisons(found), imprecise(found)) == ([], [], [INT8])
+    assert held(found) == [REFERENCE, TWIN, INT8]
+    assert held(found, spare=2) == held(found, spare=0) == []
+
+
+def test_imprecise_figures_wait_until_all_is_decided() -> None:
+    found = records({REFERENCE: 20.0, TWIN: 20.0, INT8: 5.0, EDGE: 19.6}, scores=GOOD, noise=0.3)
+    assert INT8 in imprecise(found)
+    assert held(found, spare=ANY) == [REFERENCE, TWIN, EDGE]
+
+
+def test_a_quick_run_asks_for_no_precise_figures() -> None:
+    quick = msgspec.structs.replace(WORKLOAD, tier="quick")
+    assert imprecise(records({REFERENCE: 20.0, TWIN: 20.0, INT8: 5.0}, noise=0.3, workload=quick)) == []
+
+
 def test_what_finds_no_room_is_named() -> None:
     found = records({REFERENCE: 20.0, TWIN: 20.0, EDGE: 19.6, INT8: 5.0}, scores=GOOD)
     assert cases_of_round(found, [REFERENCE, EDGE, INT8], REFERENCE, WORKLOAD, 6, 2) == ([], [EDGE])
@@ -106,13 +124,16 @@ def test_rounds_end_where_the_most_that_count_are_reached() -> None:
 
 def test_the_time_left_goes_by_the_plan_first_and_then_by_what_a_round_took() -> None:
     now = 0.0
-    budget = Budget(Workload(shapes=(SHAPE,), budget_seconds=300.0, rounds=5), 2.0, lambda: now)
+    budget = Budget(Workload(shapes=(SHAPE,), budget_seconds=300.0, rounds=5), 2.0, clock=lambda: now)
     assert budget.to_come(1, 5) == 5 * 5 * 2.0
     assert budget.room == 130
     budget.took(5, 20.0)
     now = 20.0
     assert budget.to_come(2, 5) == 4 * 20.0
     assert budget.room == pytest.approx(280 / (4 * 1.15), abs=1)
+    assert budget.spare == budget.room
+    budget.spent = 270.0  # seconds that building took: then better figures alone are worth two processes more
+    assert budget.spare == 2
     now = 290.0
     assert budget.to_come(5, 5) == 10.0  # never more than the budget
     assert budget.to_come(6, 1) == 10.0  # past the least rounds: at most what is left of it

@@ -99,6 +99,10 @@ def test_speed_ups_beside_a_neighbour_that_burns_a_core_a_third_of_the_time(
             "quiet": round(quiet["noise"]["disturbed_share"], 3),
             "noisy": round(noisy["noise"]["disturbed_share"], 3),
         }
+        benchmark.extra_info["slow_share"] = {
+            "quiet": round(quiet["noise"]["slow_share"], 3),
+            "noisy": round(noisy["noise"]["slow_share"], 3),
+        }
         for mine, theirs in zip(noisy["cases"], quiet["cases"], strict=True):
             if mine["speedup"] and theirs["speedup"]:
                 benchmark.extra_info[mine["case"]] = {

@@ -65,7 +65,7 @@ class Recording:
     def values(self, one: int, other: int) -> np.ndarray:
         """Every round's value of one case against another; NaN where it has none."""
         kept, logs = self.kept(), np.log(self.median[other] / self.median[one])
-        return stats.value_of(np.where(kept[one] & kept[other], logs, np.nan), logs.shape[-1])
+        return stats.value_of(np.where(kept[one] & kept[other], logs, np.nan), stats.blocks_needed(logs.shape[-1]))
 
     def ratios(self) -> float:
         """How any two cases' log ratio varies from round to round (standard deviation)."""

@@ -17,12 +17,13 @@ from typing import Any
 
 import numpy as np
 
-from optibench import api, comparison, plugins, targets, worker
+from optibench import api, plugins, targets, worker
 from optibench.build import Workshop
 from optibench.cache import Cache, default_root
 from optibench.execute.process import ProcessLane
 from optibench.host import describe, usable_cores
 from optibench.plan import Plan, Request
+from optibench.samples import Samples
 from optibench.turns import run_round
 from optibench.values import Artifact, Case, Job, Record, Workload
 from tests.factories import record
@@ -157,9 +158,7 @@ class Bench:
     def values(self, records: Sequence[Record], candidate: Case, base: Case) -> list[float]:
         """The rounds' values of one case against another, by the project's own statistics."""
         shape = self.workload.shapes[0]
-        return comparison.round_values(
-            comparison.sampled(records, candidate, shape), comparison.sampled(records, base, shape)
-        )
+        return Samples(records).round_values(candidate, base, shape)
 
 
 def bench(folder: Path, names: Sequence[str], say: Callable[[str], None] = print) -> Bench:

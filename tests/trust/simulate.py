@@ -79,9 +79,19 @@ def bursts(
 
 
 def values(mine: Bursts, theirs: Bursts) -> np.ndarray:
-    """The rounds' values; NaN where too few blocks were undisturbed."""
-    logs = np.log(mine.median_ns / theirs.median_ns)
-    return stats.value_of(np.where(mine.kept() & theirs.kept(), logs, np.nan), logs.shape[-1])
+    """The rounds' values, as samples.py makes them; NaN where too few blocks were undisturbed."""
+    logs, planned = np.log(mine.median_ns / theirs.median_ns), mine.cpu_ns.shape[-1]
+    kept = [mine.kept(), theirs.kept()]
+    means = [
+        np.where(k, np.log(b.wall_ns / b.calls_ns.shape[-1]), np.nan) for k, b in zip(kept, (mine, theirs), strict=True)
+    ]
+    flat = np.stack([m.reshape(*m.shape[:-2], -1) for m in means], axis=-2)
+    undisturbed = np.where(kept[0] & kept[1], logs, np.nan)
+    every = stats.value_of(undisturbed, stats.blocks_needed(planned))
+    fast = np.where(stats.slow(flat).reshape(logs.shape), np.nan, undisturbed)
+    steady = np.where(np.isfinite(every), stats.value_of(fast, stats.blocks_needed(planned, steady=True)), np.nan)
+    enough = np.isfinite(steady).sum(axis=-1, keepdims=True) >= WORKLOAD.rounds
+    return np.where(enough, steady, every)
 
 
 def pairs(

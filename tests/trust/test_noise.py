@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from optibench import comparison, stats, turns
+from optibench import comparison, samples, stats, turns
 from optibench.arrays import save
 from optibench.execute import inline
 from optibench.values import Artifact, Burst, Case, Job, Model, Target
@@ -68,14 +68,14 @@ def test_beside_the_neighbour_its_steps_are_what_is_left_out() -> None:
     assert 0.6 * noise.neighbour < left_out < 1.2 * noise.neighbour  # a step's edges take too little to be noticed
 
 
-def test_arrays_are_judged_as_records_are() -> None:
-    run = simulate.FakeRun(noise=simulate.fitted("neighbour"), seed=5, slower={"cpu/openvino/int8": 0.08})
-    records = run.records(rounds=4)
+@pytest.mark.parametrize("kind", ["quiet", "neighbour"])
+def test_arrays_are_judged_as_records_are(kind: str) -> None:
+    run = simulate.FakeRun(noise=simulate.fitted(kind), seed=5, slower={"cpu/openvino/int8": 0.08})
     shape = run.workload.shapes[0]
     ours, theirs = simulate.case("cpu/openvino/int8"), simulate.case("cpu/pytorch/fp32")
-    sampled = [comparison.sampled(records, case, shape) for case in (ours, theirs)]
+    found = samples.Samples([record for record in run.records(rounds=12) if record.case in (ours, theirs)])
 
-    def arrays(rounds: comparison.Rounds) -> simulate.Bursts:
+    def arrays(rounds: samples.Rounds) -> simulate.Bursts:
         every = [list(one.bursts) for one in rounds.values()]
 
         def numbers(of: Any) -> np.ndarray:
@@ -83,8 +83,8 @@ def test_arrays_are_judged_as_records_are() -> None:
 
         return simulate.Bursts(numbers(lambda b: b.wall_ns), numbers(lambda b: b.cpu_ns), numbers(lambda b: b.switches))
 
-    found = simulate.values(*map(arrays, sampled))
-    assert found[np.isfinite(found)].tolist() == pytest.approx(comparison.round_values(*sampled))
+    values = simulate.values(*(arrays(found.of(case, shape)) for case in (ours, theirs)))
+    assert values[np.isfinite(values)].tolist() == pytest.approx(found.round_values(ours, theirs, shape))
 
 
 def test_a_planted_run_shows_what_was_planted_and_is_the_same_for_the_same_seed() -> None:
