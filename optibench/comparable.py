@@ -92,10 +92,8 @@ def _other_pace(run: Baseline, baseline: Baseline) -> list[str]:
         seconds = [one.p50_seconds for one in (new, old) if one and one.p50_seconds]
         if len(seconds) == 2 and abs(math.log(seconds[0] / seconds[1])) > stats.PACE:
             now, then = (f"{one * 1e3:.3g} ms" for one in seconds)
-            return [
-                f"The reference took {now}, and {then} in the baseline: the machine has another pace, which slows some "
-                "builds more than others. If a change surprises, save a new baseline."
-            ]
+            text = f"The reference took {now}, and {then} in the baseline: the machine has another pace"
+            return [f"{text}, which slows some builds more than others. If a change surprises, save a new baseline."]
     return []
 
 

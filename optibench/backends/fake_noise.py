@@ -2,6 +2,8 @@
 
     log time of a call = process (once a round) + pace of the machine (shared by a block) + burst + call
 
+The pace drifts, and has two levels where the host lends the same cores to others now and then.
+
 A burst may also lose the cores for part of its time, to something small or to a neighbour that burns one in steps; its
 share of the CPU falls, and it takes longer. The host's own theft (``tail``) leaves no trace in the share. Everything is
 drawn in arrays whose last axis is the block, from a generator of the machine's or of the process's own.
@@ -32,6 +34,12 @@ class Noise(Value, frozen=True, kw_only=True):
     """Spread of the machine's pace from block to block ..."""
     drift_memory: float = 0.0
     """... and how much of it a block inherits from the one before (0 to 1)."""
+    slow: float = 0.0
+    """Share of the time in which the host slows the whole machine, and takes no CPU time for it ..."""
+    slow_by: float = 0.0
+    """... by so much (a log) ..."""
+    slow_blocks: float = 10.0
+    """... for so many blocks on end, on average."""
     burst_noise: float = 0.0
     """Scale of a burst's own deviation."""
     tail: float = 0.0
@@ -68,7 +76,22 @@ def machine(noise: Noise, rng: numpy.random.Generator, shape: tuple[int, ...]) -
     fresh = np.sqrt(1 - noise.drift_memory**2)
     for block in range(1, shape[-1]):
         pace[..., block] = noise.drift_memory * pace[..., block - 1] + fresh * pace[..., block]
-    return noise.drift * pace, rng.random((*shape[:-1], 1))
+    return noise.drift * pace + noise.slow_by * _slow(noise, rng, shape), rng.random((*shape[:-1], 1))
+
+
+def _slow(noise: Noise, rng: numpy.random.Generator, shape: tuple[int, ...]) -> Array:
+    """Which blocks the host slows: it comes and goes by chance (a Markov chain of two states)."""
+    import numpy as np
+
+    if not noise.slow:
+        return np.zeros(shape)
+    chance = rng.random(shape)
+    leaves = 1 / noise.slow_blocks
+    comes = min(leaves * noise.slow / (1 - noise.slow), 1.0)
+    slow = chance < noise.slow
+    for block in range(1, shape[-1]):
+        slow[..., block] = np.where(slow[..., block - 1], chance[..., block] >= leaves, chance[..., block] < comes)
+    return slow
 
 
 def process(noise: Noise, rng: numpy.random.Generator, shape: tuple[int, ...]) -> Array:

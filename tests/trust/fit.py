@@ -57,15 +57,43 @@ class Recording:
         flat = [a.reshape(len(a), -1) for a in (self.wall, self.share * self.wall, self.switches)]
         return stats.undisturbed_of(*flat).reshape(self.median.shape)
 
+    def slow(self) -> np.ndarray:
+        """The blocks that the whole machine was slow in, by round and block (stats.slow)."""
+        logs = np.where(self.kept(), np.log(self.median), np.nan)
+        return stats.slow(logs.reshape(len(logs), -1)).reshape(self.median.shape[1:])
+
+    def changing(self) -> np.ndarray:
+        """The blocks at whose start or end the machine's pace changed."""
+        slow = self.slow()
+        changed = np.diff(slow, axis=-1)
+        edge = np.zeros_like(slow[:, :1])
+        return np.hstack([changed, edge]) | np.hstack([edge, changed])
+
+    def slow_by(self) -> np.ndarray:
+        """How much longer (a log) each case's bursts take in slow blocks."""
+        logs, slow = np.where(self.kept(), np.log(self.median), np.nan), self.slow()
+        if not slow.any() or slow.all():
+            return np.zeros((len(logs), 1, 1))
+        found = np.nanmedian(logs[:, slow], axis=-1) - np.nanmedian(logs[:, ~slow], axis=-1)
+        return found[:, None, None]
+
+    def slow_blocks(self) -> float:
+        """For how many blocks on end the machine is slow, on average; a round's end cuts the last ones off."""
+        slow = self.slow()
+        starts = slow[:, 0].sum() + (slow[:, 1:] & ~slow[:, :-1]).sum()
+        cut = slow[:, 0].sum() + slow[:, -1].sum()
+        return float(slow.sum() / max(starts - cut / 2, 1))
+
     def lost(self) -> np.ndarray:
         """The share of its CPU that each burst lost, against its case's usual best."""
         best = np.percentile(self.share, 75, axis=(1, 2), keepdims=True)
         return 1 - self.share / best
 
     def values(self, one: int, other: int) -> np.ndarray:
-        """Every round's value of one case against another; NaN where it has none."""
+        """Every round's value of one case against another, without slow blocks; NaN where it has none."""
         kept, logs = self.kept(), np.log(self.median[other] / self.median[one])
-        return stats.value_of(np.where(kept[one] & kept[other], logs, np.nan), stats.blocks_needed(logs.shape[-1]))
+        steady = kept[one] & kept[other] & ~self.slow()
+        return stats.value_of(np.where(steady, logs, np.nan), stats.blocks_needed(logs.shape[-1], steady=True))
 
     def ratios(self) -> float:
         """How any two cases' log ratio varies from round to round (standard deviation)."""
@@ -77,8 +105,8 @@ class Recording:
         return math.sqrt(np.nanmean([np.square(self.values(*pair)) for pair in self.twins]))
 
     def deviations(self) -> np.ndarray:
-        """Log medians about their case's median in the round."""
-        logs = np.log(self.median)
+        """Log medians about their case's median in the round, as if the machine had never been slow."""
+        logs = np.log(self.median) - self.slow() * self.slow_by()
         kept = np.where(self.kept(), logs, np.nan)
         middle = np.where(np.isfinite(kept).any(axis=-1), np.nanmedian(kept, axis=-1), np.median(logs, axis=-1))
         return logs - middle[..., None]
@@ -119,8 +147,10 @@ def drawn(noise: Noise, like: Recording, rounds: int = 100, seed: int = 0) -> Re
 def spreads(seen: Recording) -> dict[str, float]:
     """The figures by which a recording and the model are laid side by side; deviations are of log time."""
     deviations, lost = seen.deviations(), seen.lost()
-    pace = np.median(deviations, axis=0)  # by round and block
-    own = deviations - pace
+    kept = seen.kept()
+    pace = np.ma.median(np.ma.array(deviations, mask=~kept), axis=0).filled(0.0)  # by round and block
+    # Of what others disturbed nothing is compared, and blocks in which the host came or went are of both paces.
+    own = (deviations - pace)[kept & ~seen.changing()]
     lag = [float(np.corrcoef(row[1:], row[:-1])[0, 1]) for row in pace]
     low, high = np.percentile(own, [25, 75])
     far = own[own > FAR]
@@ -129,6 +159,9 @@ def spreads(seen: Recording) -> dict[str, float]:
         "ratios": seen.ratios(),
         "twin_ratios": seen.twin_ratios(),
         "disturbed": float(1 - seen.kept().mean()),
+        "slow": float(seen.slow().mean()),
+        "slow_by": float(np.median(seen.slow_by())),
+        "slow_blocks": seen.slow_blocks(),
         "pace": float(np.median(pace.std(axis=-1))),
         "pace_memory": float(np.mean(lag)),
         "burst_quartiles": float(high - low),
@@ -183,6 +216,12 @@ def moved(noise: Noise, names: dict[str, str], seen: Recording, steps: int = 10)
     return noise
 
 
+def with_host(noise: Noise, seen: Recording) -> Noise:
+    """The noise with the recording's slow blocks: how often, by how much and for how long."""
+    found = {"slow": float(seen.slow().mean()), "slow_by": float(np.median(seen.slow_by()))}
+    return msgspec.structs.replace(noise, **found, slow_blocks=seen.slow_blocks())
+
+
 def with_processes(noise: Noise, seen: Recording) -> Noise:
     """What ratios vary by over and above what the bursts make them vary by is the processes' own."""
     without = drawn(msgspec.structs.replace(noise, round_noise=0.0), seen, rounds=400).ratios()
@@ -199,9 +238,10 @@ def fit(quiet: Recording, noisy: Recording) -> dict[str, Noise]:
     loud = msgspec.structs.replace(start, neighbour=1 / 3, neighbour_blocks=PERIOD_SECONDS / noisy.block_seconds)
     # What a lost share costs shows best beside a neighbour, and bears on the quiet recording too: so twice around.
     for _ in range(2):
-        calm = with_processes(moved(msgspec.structs.replace(start, cost=loud.cost), MOVED, quiet), quiet)
+        hosted = with_host(msgspec.structs.replace(start, cost=loud.cost), quiet)
+        calm = with_processes(moved(hosted, MOVED, quiet), quiet)
         kept = {name: getattr(loud, name) for name in (*NEIGHBOURS, "neighbour_blocks")}
-        loud = moved(msgspec.structs.replace(calm, **kept), NEIGHBOURS, noisy)
+        loud = moved(with_host(msgspec.structs.replace(calm, **kept), noisy), NEIGHBOURS, noisy)
     return {"quiet": calm, "neighbour": loud}
 
 

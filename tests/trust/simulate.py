@@ -128,17 +128,19 @@ def verdicts(mine: Bursts, theirs: Bursts) -> list[tuple[str, int]]:
     return found
 
 
-def own_noise(noise: Noise, rounds: int = 4000) -> float:
-    """The spread of a case's value in a round under this noise: a pair's, over the square root of 2."""
-    mine, theirs = pairs(noise, np.random.default_rng(0), rounds, rounds=1)
+def own_noise(noise: Noise, runs: int = 400) -> float:
+    """The spread of a case's value in a round of a run under this noise: a pair's, over the square root of 2."""
+    mine, theirs = pairs(noise, np.random.default_rng(0), runs, rounds=10)
     return float(np.nanstd(values(mine, theirs)) / math.sqrt(2))
 
 
 def scaled(noise: Noise, wanted: float) -> Noise:
     """Noise of the same form in which a case's value in a round varies by ``wanted``."""
-    factor = wanted / own_noise(noise)
     names = ("round_noise", "drift", "burst_noise", "tail_mean", "call_noise")
-    return msgspec.structs.replace(noise, **{name: getattr(noise, name) * factor for name in names})
+    for _ in range(4):  # not in proportion: with more noise, more blocks look slow
+        factor = wanted / own_noise(noise)
+        noise = msgspec.structs.replace(noise, **{name: getattr(noise, name) * factor for name in names})
+    return noise
 
 
 def case(name: str, copy: int = 0) -> Case:

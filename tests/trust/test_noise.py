@@ -21,17 +21,18 @@ BOUNDS = {
     # figure: (largest ratio of the model's to the recording's, or its inverse; difference that is fine anyway)
     "ratios": (1.25, 0.0),
     "twin_ratios": (1.5, 0.0),
-    "pace": (1.35, 0.0),
+    "pace": (1.35, 0.01),
     "burst_p1": (1.6, 0.02),
     "burst_p5": (1.4, 0.02),
     "burst_p95": (1.4, 0.02),
-    "burst_p99": (1.4, 0.02),
-    "disturbed": (1.3, 0.03),
+    "burst_p99": (1.5, 0.02),
+    "slow": (1.1, 0.0),
+    "slow_by": (1.1, 0.0),
+    "slow_blocks": (1.4, 0.0),
+    "disturbed": (1.3, 0.09),
 }
-"""How near the model must come. A spread seen in a few rounds of a few pairs is itself uncertain by 15 to 30%."""
-WIDER = {"ratios": (1.75, 0.0), "twin_ratios": (2.6, 0.0), "pace": (2.0, 0.0), "disturbed": (1.3, 0.1)}
-"""Beside the neighbour: three rounds are all that was recorded, and what else they vary by is the quiet recording's,
-which was made at a rougher hour. The model errs on the rough side."""
+"""How near the model must come. A spread seen in a few rounds of a few pairs is itself uncertain by 15 to 30%. Where
+the model is off it errs on the rough side: it has more disturbed bursts, and beside the neighbour a longer tail."""
 
 
 @pytest.fixture(scope="module", params=["quiet", "neighbour"])
@@ -46,7 +47,7 @@ def test_the_model_spreads_as_the_recording_does(
     both: tuple[str, dict[str, float], dict[str, float]], figure: str
 ) -> None:
     kind, recorded, drawn = both[0], both[1][figure], both[2][figure]
-    ratio, fine = {**BOUNDS, **(WIDER if kind == "neighbour" else {})}[figure]
+    ratio, fine = BOUNDS[figure]
     near = abs(drawn - recorded) <= fine or abs(math.log(drawn / recorded)) <= math.log(ratio)
     assert near, f"{kind} {figure}: recorded {recorded:.4f}, model {drawn:.4f}"
     if figure in ("ratios", "twin_ratios"):

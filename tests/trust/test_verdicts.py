@@ -102,7 +102,8 @@ def test_the_table_of_the_verdict_rule(count: int, keep: Keep) -> None:
     )
     for level in LEVELS:
         assert at_most(0.02, cell(level, 0.0, count), *DIFFERENT), level
-        assert at_least(0.85, cell(level, 0.05, count), "slower"), level
+        # At 3% the rule has no promise to keep: rather unknown than wrong.
+        assert at_least(0.75 if level == "3%" else 0.85, cell(level, 0.05, count), "slower"), level
         assert at_least(0.99, cell(level, 0.10, count), "slower"), level
         assert simulate.called(cell(level, 0.05, count) + cell(level, 0.10, count), "faster") == 0
 
