@@ -22,6 +22,7 @@ from optibench.plan import Request
 from optibench.values import Record
 from optibench.verdicts import GateResult
 from tests.conftest import WORDS, Optibench, write_fake_target
+from tests.hub.server import COMMIT, OLDER, Hub
 
 USUAL: dict[str, dict[str, Any]] = {
     "fp32": {"latency_seconds": 0.500, "call_noise": 0.01},
@@ -315,6 +316,26 @@ def test_a_pattern_that_no_case_is_like_is_said_before_anything_is_measured(
     said = gate("--against", older, "--cases", "cuda/*", code=2).stderr
     assert "No case is named like 'cuda/*'. It would be: pretend/fake/fp32, pretend/fake/int8." in said
     assert left_in(tmp_path / "here") == []
+
+
+def test_two_revisions_of_a_hub_model_take_turns_in_one_run(
+    optibench: Optibench, tiny_bert: Path, older: str, tmp_path: Path
+) -> None:
+    targets = write_fake_target(tmp_path / "targets", **USUAL)
+    with Hub() as hub:
+        hub.repos["user/model"] = {path.name: path.read_bytes() for path in tiny_bert.iterdir()}
+        hub.older["user/model"] = {path.name: path.read_bytes() for path in Path(older).iterdir()}
+        there = {"HF_ENDPOINT": hub.url, "HF_HOME": str(tmp_path / "hf"), "HF_HUB_OFFLINE": "0"}
+        done = optibench(
+            *("gate", "user/model", "--against", "v0", "--run-dir", "run", "--rounds", "2", "--length", "16"),
+            *("--on-unknown", "pass", "--targets", "pretend", "--targets-dir", targets),
+            env={**there, "HF_HUB_DISABLE_XET": "1"}, cwd=tmp_path,
+        )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    found = {record.case.variant: record.model for record in records(tmp_path / "run")}
+    assert (found[""].revision, found["against"].revision) == (COMMIT, OLDER)
+    assert found[""].weights_sha256 != found["against"].weights_sha256
+    assert "The model's revision differs: new weights." in done.stdout
 
 
 def test_a_revision_that_the_hub_does_not_have_is_said(optibench: Optibench, tmp_path: Path) -> None:

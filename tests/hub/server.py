@@ -15,6 +15,8 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 COMMIT = "1234567890abcdef1234567890abcdef12345678"
+OLDER = "0123456789abcdef0123456789abcdef01234567"
+"""The commit of a repository's ``older`` files, which its tag v0 names."""
 ERRORS = {
     "RepoNotFound": 404,
     "RevisionNotFound": 404,
@@ -28,6 +30,7 @@ class Hub:
 
     def __init__(self) -> None:
         self.repos: dict[str, dict[str, bytes]] = {}
+        self.older: dict[str, dict[str, bytes]] = {}
         self.tags: dict[str, str] = {}
         self.fail: dict[str, int | str] = {}
         self.asked: list[tuple[str, str | None]] = []
@@ -68,24 +71,27 @@ class Hub:
         if repo not in self.repos:
             return self.refuse(request, "RepoNotFound")
         revision = (api[3] if api else file[3] if file else None) or "main"
-        if revision not in ("main", "v1", COMMIT):
+        commit, files = COMMIT, self.repos[repo]
+        if revision in ("v0", OLDER) and repo in self.older:
+            commit, files = OLDER, self.older[repo]
+        elif revision not in ("main", "v1", COMMIT):
             return self.refuse(request, "RevisionNotFound")
         if api and api[4]:
-            return self.send(request, json.dumps([self.entry(repo, name) for name in self.repos[repo]]).encode(), body)
+            entries = [self.entry(name, content) for name, content in files.items()]
+            return self.send(request, json.dumps(entries).encode(), body, commit)
         if api:
-            return self.send(request, json.dumps(self.info(repo)).encode(), body)
+            return self.send(request, json.dumps(self.info(repo, commit, files)).encode(), body, commit)
         assert file is not None
-        content = self.repos[repo].get(file[4])
+        content = files.get(file[4])
         if content is None:
             return self.refuse(request, "EntryNotFound")
-        return self.send(request, content, body, etag=hashlib.sha256(content).hexdigest())
+        return self.send(request, content, body, commit, etag=hashlib.sha256(content).hexdigest())
 
-    def info(self, repo: str) -> dict[str, Any]:
-        siblings = [{"rfilename": name} for name in self.repos[repo]]
-        return {"id": repo, "sha": COMMIT, "siblings": siblings, "pipeline_tag": self.tags.get(repo), "private": False}
+    def info(self, repo: str, commit: str, files: dict[str, bytes]) -> dict[str, Any]:
+        siblings = [{"rfilename": name} for name in files]
+        return {"id": repo, "sha": commit, "siblings": siblings, "pipeline_tag": self.tags.get(repo), "private": False}
 
-    def entry(self, repo: str, name: str) -> dict[str, Any]:
-        content = self.repos[repo][name]
+    def entry(self, name: str, content: bytes) -> dict[str, Any]:
         return {"type": "file", "path": name, "size": len(content), "oid": hashlib.sha1(content).hexdigest()}
 
     def refuse(self, request: BaseHTTPRequestHandler, why: int | str) -> None:
@@ -97,7 +103,9 @@ class Hub:
         request.send_header("Content-Length", "0")
         request.end_headers()
 
-    def send(self, request: BaseHTTPRequestHandler, content: bytes, body: bool, etag: str | None = None) -> None:
+    def send(
+        self, request: BaseHTTPRequestHandler, content: bytes, body: bool, commit: str, etag: str | None = None
+    ) -> None:
         start = 0
         wanted = re.fullmatch(r"bytes=(\d+)-(\d*)", request.headers.get("Range") or "")
         if wanted:
@@ -107,7 +115,7 @@ class Hub:
         else:
             part = content
         request.send_response(206 if wanted else 200)
-        request.send_header("X-Repo-Commit", COMMIT)
+        request.send_header("X-Repo-Commit", commit)
         if etag:
             request.send_header("ETag", f'"{etag}"')
         if wanted:
