@@ -95,7 +95,7 @@ def multiply_adds_of_onnx(path: Path, inputs: Arrays) -> int:
     import onnx
     import onnxruntime
 
-    from optibench.backends.onnxruntime import ONNXRuntimeSession, profiled
+    from optibench.backends.onnxruntime import ONNXRuntimeSession, on_cpu, profiled
 
     model = onnx.load(path, load_external_data=False)
     nodes = [node for graph in (model.graph, *model.functions) for node in _nodes(graph)]
@@ -109,9 +109,9 @@ def multiply_adds_of_onnx(path: Path, inputs: Arrays) -> int:
     settings.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     settings.add_session_config_entry("session.disable_prepacking", "1")  # the profile leaves out weights packed before
     settings.log_severity_level = 3
-    feed = ONNXRuntimeSession(path, "cpu", threads=0).feed(inputs)
+    feed = ONNXRuntimeSession(path, threads=0).feed(inputs)
     total = 0
-    for kernel in profiled(path, settings, "CPUExecutionProvider", feed):
+    for kernel in profiled(lambda prefix: on_cpu(path, settings, prefix), feed):
         if of_operator := (ONNX | ONNX_RUNTIME).get(kernel["op_name"]):
             taken = [dims for shaped in kernel["input_type_shape"] for dims in shaped.values()]
             out = next(dims for shaped in kernel["output_type_shape"] for dims in shaped.values())

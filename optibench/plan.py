@@ -283,7 +283,7 @@ def groups_of(
     """
 
     def need(case: Case) -> int:
-        runtime = 600_000_000 if case.backend == "pytorch" else 250_000_000
+        runtime = 600_000_000 if case.backend.startswith("pytorch") else 250_000_000
         return runtime + int(2.2 * artifacts[case].bytes)
 
     base = [case for case in cases if reference and case in (reference, twin_of(reference))]

@@ -1,15 +1,19 @@
-"""ONNX Runtime: the exported graph, or the same graph quantized by onnxruntime.quantization or NNCF."""
+"""ONNX Runtime: the exported graph, or the same graph quantized by onnxruntime.quantization or NNCF.
+
+On processors by its CPU provider; on NVIDIA GPUs by its CUDA provider (nvidia/bound.py), whose kernels multiply in
+floating point: half precision is written into the file (floats.py), weights alone may be integers.
+"""
 
 from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from optibench.backends.base import main_precision, missing
+from optibench.backends.base import Session, main_precision, missing
 from optibench.errors import CaseFailed, Unsupported
 from optibench.values import Artifact, Build, Executed, Job, Target
 
@@ -19,11 +23,11 @@ if TYPE_CHECKING:
     from optibench.cache import Cache
 
 FORMAT = "onnx"
-PRECISIONS = ("fp32", "int8", "int8-dynamic", "int8-weights", "int4-weights")
+PRECISIONS = ("fp32", "tf32", "fp16", "int8", "int8-dynamic", "int8-weights", "int4-weights")
 EXTRA = "onnxruntime"
-RUNTIME = ("onnxruntime",)
+RUNTIME = ("onnxruntime", "onnxruntime-gpu")
 
-PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+PROVIDER = "CPUExecutionProvider"
 QUANTIZED = {
     # Kernel -> precision it computes in. Names from ONNX Runtime's operator list (docs/ContribOperators.md).
     "DynamicQuantizeMatMul": "int8",
@@ -42,11 +46,21 @@ FLOATING = (
     *("Attention", "MultiHeadAttention", "LSTM", "GRU"),
 )
 TYPES = {"float": "fp32", "float16": "fp16", "bfloat16": "bf16", "double": "fp64"}
+ON_GPU_ALONE = {
+    "tf32": "tf32 exists on NVIDIA GPUs only",
+    "fp16": "ONNX Runtime's CPU provider runs most of a half-precision graph in fp32, between casts",
+}
+NO_INTEGERS = "ONNX Runtime's CUDA provider multiplies no integers; onnxruntime-tensorrt and tensorrt do"
+ON_CPU_ALONE = {"int8": NO_INTEGERS, "int8-dynamic": NO_INTEGERS}
 
 
 def probe(target: Target) -> str | None:
     """It runs on processors, and on NVIDIA GPUs where a GPU build of the wheel is installed."""
-    if target.device not in PROVIDERS:
+    if target.device == "cuda":
+        from optibench.nvidia import providers
+
+        return providers.absent(providers.CUDA, target)
+    if target.device != "cpu":
         return f"onnxruntime is not driven on the device {target.device}; use openvino there"
     return missing("onnxruntime", EXTRA) or missing("onnxscript", EXTRA)
 
@@ -55,13 +69,13 @@ def recipe(build: Build) -> dict[str, Any] | None:
     """The export's key, or that of its quantized form."""
     from optibench import quantize
 
-    if build.model.ref.source == "openvino":
+    if build.model.ref.source == "openvino" or _refused(build):
         return None  # nothing can be built; prepare says why
-    if build.precision == "fp32":
+    if build.precision in ("fp32", "tf32"):
         from optibench.export import recipe as export_recipe
 
         return None if build.model.is_graph else export_recipe(build, FORMAT)
-    return quantize.recipe(build, FORMAT)
+    return quantize.recipe(build, _form(build.precision))
 
 
 def prepare(build: Build, cache: Cache) -> Artifact:
@@ -70,31 +84,40 @@ def prepare(build: Build, cache: Cache) -> Artifact:
 
     if build.model.ref.source == "openvino":
         raise Unsupported("onnxruntime cannot run an OpenVINO file; use the backend openvino")
-    return quantize.artifact(build, FORMAT, cache, run_file)
+    if reason := _refused(build):
+        raise Unsupported(reason)
+    if build.precision == "tf32":
+        from optibench.backends.tensorrt import refuse_older
+        from optibench.nvidia.card import card
+
+        refuse_older(card().compute_capability, build.precision)
+    return quantize.artifact(build, _form(build.precision), cache, run_file)
+
+
+def _refused(build: Build) -> str | None:
+    """Why this device's provider does not run the precision."""
+    return (ON_CPU_ALONE if build.target.device == "cuda" else ON_GPU_ALONE).get(build.precision)
+
+
+def _form(precision: str) -> str:
+    """Half precision is written as TensorRT takes it."""
+    return "tensorrt" if precision == "fp16" else FORMAT
 
 
 def run_file(path: Path, inputs: Mapping[str, numpy.ndarray]) -> list[numpy.ndarray]:
     """One run of a file on the CPU, for the check of a second shape."""
-    opened = ONNXRuntimeSession(path, "cpu", threads=0)
+    opened = ONNXRuntimeSession(path, threads=0)
     return list(opened.arrays(opened.call(opened.feed(inputs))).values())
 
 
 class ONNXRuntimeSession:
-    """An opened graph."""
+    """A graph opened on the CPU provider."""
 
-    def __init__(self, path: Path, device: str, threads: int, options: Mapping[str, Any] | None = None) -> None:
-        import onnxruntime
-
+    def __init__(self, path: Path, threads: int, options: Mapping[str, Any] | None = None) -> None:
         self.path = path
-        self.provider = PROVIDERS[device]
         self.threads = threads
         self.options = options or {}
-        self.session = onnxruntime.InferenceSession(path, self._settings(), providers=[self.provider])
-        if self.provider not in self.session.get_providers():
-            raise CaseFailed(
-                f"onnxruntime did not load {self.provider} and would run on the CPU in silence. "
-                "Install the GPU build of onnxruntime that fits this CUDA."
-            )
+        self.session = on_cpu(path, self._settings())
         self.outputs = [output.name for output in self.session.get_outputs()]
         self.inputs = {i.name: i for i in self.session.get_inputs()}
 
@@ -109,16 +132,7 @@ class ONNXRuntimeSession:
         return settings
 
     def feed(self, inputs: Mapping[str, numpy.ndarray]) -> dict[str, numpy.ndarray]:
-        import numpy as np
-
-        kinds = {"tensor(int32)": np.int32, "tensor(int64)": np.int64, "tensor(bool)": np.bool_}
-        lacking = [name for name in self.inputs if name not in inputs]
-        made = {name: zeros_for(name, inputs) for name in lacking}
-        return {
-            name: np.ascontiguousarray(array, dtype=kinds.get(self.inputs[name].type, array.dtype))
-            for name, array in (*inputs.items(), *made.items())
-            if name in self.inputs
-        }
+        return fed(self.inputs, inputs)
 
     def call(self, inputs: dict[str, numpy.ndarray]) -> Any:
         return self.session.run(None, inputs)
@@ -129,19 +143,37 @@ class ONNXRuntimeSession:
     def executed(self, inputs: Any) -> Executed:
         """Read off the profile of one run, in a session of its own: fusion changes the graph after providers are
         assigned, so only what ran shows whether integers were multiplied."""
-        return executed_from_profile(
-            profiled(self.path, self._settings(), self.provider, inputs), self.provider, self.threads
-        )
+        kernels = profiled(lambda prefix: on_cpu(self.path, self._settings(), prefix), inputs)
+        return executed_from_profile(kernels, PROVIDER, self.threads)
 
 
-def profiled(path: Path, settings: Any, provider: str, feed: Mapping[str, numpy.ndarray]) -> list[dict[str, Any]]:
-    """Every kernel of one run: its ``name``, ``op_name``, ``provider``, types and shapes of what went in and out."""
+def fed(declared: Mapping[str, Any], inputs: Mapping[str, numpy.ndarray]) -> dict[str, numpy.ndarray]:
+    """The inputs that the graph declares, in its element types; those that are lacking are made (``zeros_for``)."""
+    import numpy as np
+
+    kinds = {"tensor(int32)": np.int32, "tensor(int64)": np.int64, "tensor(bool)": np.bool_}
+    made = {name: zeros_for(name, inputs) for name in declared if name not in inputs}
+    return {
+        name: np.ascontiguousarray(array, dtype=kinds.get(declared[name].type, array.dtype))
+        for name, array in (*inputs.items(), *made.items())
+        if name in declared
+    }
+
+
+def on_cpu(path: Path, settings: Any, profile: str = "") -> Any:
+    """A session on the CPU provider alone; with its profile in a file that begins with ``profile``, if that is told."""
     import onnxruntime
 
+    if profile:
+        settings.enable_profiling, settings.profile_file_prefix = True, profile
+    return onnxruntime.InferenceSession(path, settings, providers=[PROVIDER])
+
+
+def profiled(opened: Callable[[str], Any], feed: Mapping[str, numpy.ndarray]) -> list[dict[str, Any]]:
+    """Every kernel of one run of the session that ``opened(prefix)`` opens with its profile in a file that begins so:
+    its ``name``, ``op_name``, ``provider``, types and shapes of what went in and out."""
     with tempfile.TemporaryDirectory() as folder:
-        settings.enable_profiling = True
-        settings.profile_file_prefix = str(Path(folder) / "profile")
-        session = onnxruntime.InferenceSession(path, settings, providers=[provider])
+        session = opened(str(Path(folder) / "profile"))
         session.run(None, feed)
         events = json.loads(Path(session.end_profiling()).read_text())
     end = "_kernel_time"
@@ -189,10 +221,18 @@ def zeros_for(name: str, inputs: Mapping[str, numpy.ndarray]) -> numpy.ndarray:
 
 
 @contextmanager
-def session(artifact: Artifact, job: Job) -> Iterator[ONNXRuntimeSession]:
-    """Opens the graph with the case's threads, on the target's provider alone."""
-    options = job.target.options.get("onnxruntime", {})
-    yield ONNXRuntimeSession(Path(artifact.path), job.target.device, job.threads, options)
+def session(artifact: Artifact, job: Job) -> Iterator[Session]:
+    """Opens the graph with the case's threads, on the provider of the target's device."""
+    path, options = Path(artifact.path), job.target.options.get("onnxruntime", {})
+    if job.target.device == "cuda":
+        from optibench.nvidia import providers
+        from optibench.nvidia.bound import BoundSession
+
+        entries, told = providers.split_options(options)
+        tf32 = {"use_tf32": "1" if job.case.precision == "tf32" else "0"}  # on by default: fp32 would not be fp32
+        yield BoundSession(providers.CUDA, path, job.threads, entries, {**told, **tf32})
+    else:
+        yield ONNXRuntimeSession(path, job.threads, options)
 
 
 def usage(file: str, precision: str) -> tuple[str, str]:

@@ -81,10 +81,7 @@ def engine_recipe(flavour: Flavour, build: Build) -> dict[str, Any]:
         raise Unsupported(f"{flavour.backend} cannot run an OpenVINO file")
     options = options_of(build.target, flavour)
     device = None if flavour.ahead_of_time else card()
-    capability = device.compute_capability if device else options.compute_capability
-    oldest = OLDEST_CAPABILITY.get(build.precision, 0.0)
-    if capability and float(capability) < oldest:
-        raise Unsupported(f"cards of compute capability {capability} have no {build.precision} (from {oldest} on)")
+    refuse_older(device.compute_capability if device else options.compute_capability, build.precision)
     return {
         "kind": "engine",
         "version": 1,
@@ -98,6 +95,13 @@ def engine_recipe(flavour: Flavour, build: Build) -> dict[str, Any]:
     }
 
 
+def refuse_older(capability: str, precision: str) -> None:
+    """Raises Unsupported where cards of this compute capability ("": any) lack the precision."""
+    oldest = OLDEST_CAPABILITY.get(precision, 0.0)
+    if capability and float(capability) < oldest:
+        raise Unsupported(f"cards of compute capability {capability} have no {precision} (from {oldest} on)")
+
+
 def engine_artifact(flavour: Flavour, build: Build, cache: Cache) -> Artifact:
     """The graph in the form that TensorRT takes, then its engine; each from the cache if it is there."""
     from optibench import quantize
@@ -107,7 +111,7 @@ def engine_artifact(flavour: Flavour, build: Build, cache: Cache) -> Artifact:
     cached = cache.get(own_recipe)
     graph = quantize.artifact(build, "tensorrt", cache, run_file)
     if cached is None:
-        _say_strangers(own_recipe, cache)
+        say_strangers(own_recipe, cache)
 
     def make(folder: Path) -> dict[str, Any]:
         import time
@@ -154,7 +158,7 @@ def engine_session(flavour: Flavour, artifact: Artifact, job: Job) -> EngineSess
     return EngineSession(flavour, Path(artifact.path), zeros_for, options.cuda_graph)
 
 
-def _say_strangers(own_recipe: dict[str, Any], cache: Cache) -> None:
+def say_strangers(own_recipe: dict[str, Any], cache: Cache) -> None:
     """An engine of this case that was made for something else is of no use, and why one is built again is said."""
     for _, entry in cache.entries():
         if entry is None or entry.kind != "engine" or entry.recipe.get("precision") != own_recipe["precision"]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -17,7 +16,7 @@ from optibench.pipeline import mislabelled
 from optibench.values import Artifact, Build, Case, Job, Model, Shape, Target, Workload
 
 pytestmark = pytest.mark.slow
-BACKENDS = ["fake", "pytorch", "onnxruntime", "openvino"]
+BACKENDS = ["fake", "pytorch", "pytorch-compile", "onnxruntime", "openvino"]
 SHAPE, OTHER = Shape(batch=1, length=24), Shape(batch=3, length=11)
 
 
@@ -54,7 +53,7 @@ def backend(request: pytest.FixtureRequest) -> ModuleType:
 
 
 def name_of(backend: ModuleType) -> str:
-    return backend.__name__.rpartition(".")[2]
+    return backend.__name__.rpartition(".")[2].replace("_", "-")
 
 
 def built(
@@ -78,11 +77,7 @@ def built(
     return job, artifact
 
 
-EACH_PRECISION = [
-    (name, precision)
-    for name in BACKENDS
-    for precision in importlib.import_module(f"optibench.backends.{name}").PRECISIONS
-]
+EACH_PRECISION = [(name, precision) for name in BACKENDS for precision in plugins.load("backend", name).PRECISIONS]
 
 
 def batch(made: tuple[Path, str], shape: Shape) -> dict[str, np.ndarray]:

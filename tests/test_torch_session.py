@@ -1,0 +1,208 @@
+"""PyTorch's two backends on the processor: compiled models really compile, torchao really quantizes, and what stands
+in the way is told. What only a GPU runs is held against torch's own names."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+
+from optibench import inputs, models, plugins, targets, torch_session
+from optibench.arrays import batches_of
+from optibench.backends import pytorch, pytorch_compile
+from optibench.cache import Cache
+from optibench.errors import CaseFailed, Unsupported
+from optibench.pipeline import mislabelled
+from optibench.values import Build, Case, Job, Shape, Workload
+
+CPU, GPU = targets.load()["cpu"], targets.load()["cuda"]
+SHAPES = (Shape(batch=1, length=24), Shape(batch=3, length=11))
+needs_torchao = pytest.mark.skipif(
+    importlib.util.find_spec("torchao") is None, reason="pip install 'optibench[torchao]'"
+)
+
+
+@pytest.fixture(scope="module")
+def job(tiny_bert: Path, cache_root: Path) -> Job:
+    model = models.resolve(str(tiny_bert))
+    workload = Workload(shapes=SHAPES)
+    rows = inputs.rows_of(model, workload)
+    recipe = inputs.recipe(model, workload, rows.sources)
+    cache = Cache(cache_root)
+    entry = cache.get_or_make("inputs", recipe, lambda folder: inputs.make(folder, model, workload, rows))
+    folder = str(cache.path(entry.key))
+    build = Build(model=model, target=CPU, backend="pytorch", precision="fp32", inputs=folder, calibration_sha256="")
+    return Job(
+        case=Case(target="cpu", backend="pytorch", precision="fp32"),
+        model=model,
+        target=CPU,
+        round=1,
+        artifact=pytorch.prepare(build, cache),
+        inputs=folder,
+        shapes=SHAPES,
+        threads=1,
+    )
+
+
+def in_precision(job: Job, precision: str) -> Job:
+    return msgspec.structs.replace(job, case=msgspec.structs.replace(job.case, precision=precision))
+
+
+def batch(job: Job, shape: Shape) -> dict[str, np.ndarray]:
+    return next(batches_of(Path(job.inputs) / f"shape-{shape.name}.npz"))
+
+
+def answers(backend: Any, job: Job, *batches: dict[str, np.ndarray]) -> list[np.ndarray]:
+    with backend.session(job.artifact, job) as session:
+        return [next(iter(session.arrays(session.call(session.feed(each))).values())) for each in batches]
+
+
+@pytest.mark.slow
+def test_a_compiled_model_answers_as_the_eager_one_on_timed_shapes_and_on_others(job: Job) -> None:
+    timed = [batch(job, shape) for shape in SHAPES]
+    other = {name: array[:2, :7] for name, array in timed[1].items()}
+    for mine, theirs in zip(
+        answers(pytorch_compile, job, *timed, other), answers(pytorch, job, *timed, other), strict=True
+    ):
+        np.testing.assert_allclose(mine, theirs, atol=1e-4, rtol=1e-3)
+
+
+@pytest.mark.slow
+def test_each_timed_shape_is_compiled_on_its_own_and_all_others_once(job: Job) -> None:
+    import torch
+
+    torch._dynamo.reset()
+    torch._dynamo.utils.counters.clear()
+    timed = [batch(job, shape) for shape in SHAPES]
+    others = [{name: array[:2, :size] for name, array in timed[1].items()} for size in (5, 7, 9)]
+    with pytorch_compile.session(job.artifact, job) as session:
+        for each in (*timed, *others, *timed):
+            session.call(session.feed(each))
+        detail = session.executed(session.feed(timed[0])).detail
+    assert detail["compiled_graphs"] == len(SHAPES) + 1
+    assert detail["graph_breaks"] == 0
+
+
+def test_a_model_of_which_nothing_was_compiled_is_a_failed_case(job: Job) -> None:
+    import torch
+
+    with pytorch_compile.session(job.artifact, job) as session:
+        torch._dynamo.utils.counters.clear()
+        with pytest.raises(CaseFailed, match="compiled nothing"):
+            session.executed(session.feed(batch(job, SHAPES[0])))
+
+
+@needs_torchao
+@pytest.mark.parametrize(("precision", "name"), [("int8-dynamic", "int8"), ("int8-weights", "weights")])
+def test_torchao_quantizes_every_linear_module_and_stays_near(job: Job, precision: str, name: str) -> None:
+    asked = in_precision(job, precision)
+    with pytorch.session(asked.artifact, asked) as session:
+        feed = session.feed(batch(job, SHAPES[0]))
+        mine = next(iter(session.arrays(session.call(feed)).values()))
+        executed = session.executed(feed)
+    assert mislabelled(precision, executed.precision) is None
+    assert set(executed.operations) == {name}
+    (theirs,) = answers(pytorch, job, batch(job, SHAPES[0]))
+    cosine = (mine * theirs).sum() / np.linalg.norm(mine) / np.linalg.norm(theirs)
+    assert 0.98 < cosine < 1  # not the same numbers, so it was quantized
+
+
+def test_a_precision_by_torchao_without_it_is_skipped_with_its_pip_line(
+    job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pytorch, "missing", lambda module, extra: f"pip install 'optibench[{extra}]'")
+    build = Build(
+        model=job.model, target=CPU, backend="pytorch", precision="int8-dynamic", inputs="", calibration_sha256=""
+    )
+    with pytest.raises(Unsupported, match=r"optibench\[torchao\]"):
+        pytorch.prepare(build, Cache(Path("unused")))
+    with pytest.raises(Unsupported, match="fp8 exists on NVIDIA GPUs only"):
+        pytorch.prepare(msgspec.structs.replace(build, precision="fp8"), Cache(Path("unused")))
+
+
+def test_a_compiler_that_is_missing_is_told_before_anything_is_built(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    why = pytorch_compile.probe(CPU)
+    assert why is not None
+    assert "there is no no-such-compiler: apt-get install g++" in why
+
+
+def test_compiling_for_a_gpu_without_triton_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pytorch, "_has_cuda", lambda: True)
+    usual = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "triton" else usual(name))
+    assert "triton is not installed" in (pytorch_compile.probe(GPU) or "")
+
+
+@pytest.mark.parametrize("backend", [pytorch, pytorch_compile])
+def test_a_build_for_processors_is_told_where_a_gpu_is_asked_for(backend: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pytorch, "_has_cuda", lambda: False)
+    assert "build for processors" in (backend.probe(GPU) or "")
+
+
+def test_cuda_that_cannot_be_used_is_a_failed_case_in_pytorchs_words(job: Job) -> None:
+    import torch
+
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU here")
+    asked = msgspec.structs.replace(job, target=GPU)
+    with pytest.raises(CaseFailed, match="PyTorch cannot use CUDA: "), pytorch.session(job.artifact, asked):
+        pass
+
+
+def test_a_card_that_lacks_a_precision_is_told(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "init", lambda: None)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (7, 5))
+    with pytest.raises(Unsupported, match=r"compute capability 7\.5 have no tf32"):
+        torch_session._kind_of_card("tf32")
+    assert torch_session._kind_of_card("int8-dynamic") == "float16"
+
+
+def test_a_call_on_a_gpu_returns_when_the_device_has_finished(monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    done: list[str] = []
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda: done.append("waited"))
+    model = SimpleNamespace()
+    session = torch_session.PyTorchSession(model, "cuda", "fp32")
+    assert session.call((lambda **tensors: done.append("ran"), {})) is None
+    assert done == ["ran", "waited"]
+
+
+def test_every_name_of_torch_that_is_used_exists() -> None:
+    import torch
+
+    used = set()
+    for module in (torch_session, pytorch, pytorch_compile):
+        for node in ast.walk(ast.parse(Path(module.__file__).read_text())):
+            name = dotted(node)
+            if name.startswith("torch."):
+                used.add(name.removeprefix("torch."))
+    assert {"cuda.synchronize", "cuda.init", "cuda.get_device_capability", "compile"} <= used
+    absent = []
+    for name in sorted(used):
+        found: Any = torch
+        for part in name.split("."):
+            found = getattr(found, part, None)
+        if found is None:
+            absent.append(name)
+    assert not absent
+
+
+def dotted(node: ast.AST) -> str:
+    if isinstance(node, ast.Name):
+        return node.id
+    return f"{dotted(node.value)}.{node.attr}" if isinstance(node, ast.Attribute) else ""
+
+
+def test_the_backends_stand_side_by_side_with_the_same_precisions() -> None:
+    assert {"pytorch", "pytorch-compile"} <= set(plugins.names("backend"))
+    assert pytorch_compile.PRECISIONS == pytorch.PRECISIONS
