@@ -237,6 +237,18 @@ def test_a_counter_that_stands_still_or_is_missing_gives_no_energy() -> None:
     assert energy.spent(lambda: None, lambda: None) is None
 
 
+def test_an_engine_is_built_for_the_gpu_that_was_chosen(machine: Machine) -> None:
+    machine(**{"1.name": "NVIDIA A100-SXM4-80GB", "1.capability": 80})
+    machine.env["CUDA_VISIBLE_DEVICES"] = UUIDS[1]
+    code = (
+        "import json, msgspec\nfrom optibench.nvidia.card import card\n"
+        f"print(json.dumps([msgspec.to_builtins(card({UUIDS[0]!r})), msgspec.to_builtins(card())]))"
+    )
+    chosen, visible = machine.run(code)
+    assert chosen == {"name": "NVIDIA L4", "compute_capability": "8.9", "driver": "580.95.05", "cuda": "13.0"}
+    assert visible["name"] == "NVIDIA A100-SXM4-80GB"
+
+
 # What a user sees
 
 
