@@ -225,7 +225,7 @@ class Pipeline:
                 )
                 # What disturbed these very turns; the workers have ended, so that their own load is known.
                 then = self._look()
-                self.findings = self._findings(before, then)
+                self.findings = self._findings(before, seen, then)
                 # Records are written once the group is through: a comparison needs both of its sides.
                 for turner in sorted(turners, key=lambda t: t.job.case != reference):
                     around = gpus.around(turner.job.device, seen, then)
@@ -237,9 +237,10 @@ class Pipeline:
         """The GPUs now, if this run uses any."""
         return gpus.look() if self.plan.devices else None
 
-    def _findings(self, since: doctor.Counters | None, seen: Look | None) -> tuple[Finding, ...]:
+    def _findings(self, since: doctor.Counters | None, *seen: Look | None) -> tuple[Finding, ...]:
+        """The doctor's, with what was not fine of the GPUs in any look at them, where this run uses some."""
         used = self.plan.devices.values()
-        return doctor.findings(since, gpu.look(seen, used) if used else ())
+        return doctor.findings(since, doctor.of_rounds(tuple(gpu.look(one, used)) for one in seen) if used else ())
 
     def _with_device(self, jobs: Sequence[Job], seen: Look | None) -> list[Job]:
         """The jobs whose device answers; of the others a record says why not."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import sys
 from collections.abc import Mapping
 
 import pytest
@@ -150,6 +152,15 @@ def test_a_worker_sees_its_own_gpu_alone() -> None:
     assert "CUDA_VISIBLE_DEVICES" not in targets.environment(targets.load()["cuda"], 2)
 
 
+def test_without_nvidia_ml_py_the_reason_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pynvml", None)
+    seen = nvml.look(0)
+    assert seen.nvidia.trouble == "nvidia-ml-py is not installed: pip install nvidia-ml-py"
+    assert nvml.watch("GPU-0a") is None
+    why = targets.mismatch(targets.load()["cuda"], factories.host(nvidia=gpus.usable(seen, {})))
+    assert why == f"NVIDIA's driver is here and offers no GPU: {seen.nvidia.trouble}"
+
+
 @pytest.mark.parametrize(
     ("seen", "words"),
     [
@@ -159,7 +170,5 @@ def test_a_worker_sees_its_own_gpu_alone() -> None:
     ],
 )
 def test_a_gpu_that_is_gone_is_told_with_the_reason(seen: nvml.Look | None, words: str) -> None:
-    import re
-
     assert re.search(words, gpus.gone("GPU-0a", seen) or "")
     assert gpus.gone("GPU-0a", nvml.Look(nvidia=Nvidia(gpus=TWO))) is None
