@@ -56,6 +56,7 @@ def compare(
     seed: int = 0,
     out: str | Path | None = None,
     targets_dir: str | Path | None = None,
+    device: str | int | None = None,
     trust_remote_code: bool = False,
     allow_pickle: bool = False,
     say: Say = lambda text: None,
@@ -83,6 +84,7 @@ def compare(
         "wait_quiet_seconds": wait_quiet_seconds,
         "seed": seed,
         "targets_dir": targets_dir,
+        "device": device,
         "trust_remote_code": trust_remote_code,
         "allow_pickle": allow_pickle,
     }
@@ -93,6 +95,8 @@ def compare(
 def request_from_arguments(given: Mapping[str, Any]) -> Request:
     """What Python code gives as a Request: paths as text, a lone name as a list of one. Error: a wrong type, named."""
     plain = {name: str(value) if isinstance(value, Path) else value for name, value in given.items()}
+    if isinstance(plain.get("device"), int):  # a number reads as one
+        plain["device"] = str(plain["device"])
     for name in ("targets", "backends", "precisions"):
         if isinstance(plain.get(name), str):
             plain[name] = [plain[name]]
@@ -214,6 +218,7 @@ def replay(
     dataset: str | None = None,
     calibration: str | None = None,
     targets_dir: str | Path | None = None,
+    device: str | None = None,
     trust_remote_code: bool = False,
     allow_pickle: bool = False,
     say: Say = lambda text: None,
@@ -233,6 +238,7 @@ def replay(
         dataset=dataset,
         calibration=calibration,
         targets_dir=Path(targets_dir) if targets_dir else None,
+        device=device,
         trust_remote_code=trust_remote_code,
         allow_pickle=allow_pickle,
     )

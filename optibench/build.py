@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from optibench import arithmetic, builder, environment, inputs, plugins
+from optibench import arithmetic, builder, environment, gpus, inputs, plugins
 from optibench.cache import Cache, Entry
 from optibench.errors import CaseFailed, OptibenchError, Unsupported
 from optibench.execute.base import LaneDied
@@ -31,8 +31,8 @@ class Workshop:
     cache: Cache
     log: Path
     say: Callable[[str], None]
-    _builders: dict[str, ProcessLane] = field(default_factory=dict)
-    """By the interpreter that they run in."""
+    _builders: dict[tuple[str, str], ProcessLane] = field(default_factory=dict)
+    """By the interpreter that they run in, and the GPU that they see."""
     _rows: inputs.Rows | None = field(default=None, repr=False)
 
     def __enter__(self) -> Workshop:
@@ -78,7 +78,7 @@ class Workshop:
             try:
                 reply = self._ask(request)
             except LaneDied:
-                self._builders.pop(sys.executable, None)
+                self._builders.pop(self._place(), None)
                 raise
             if "error" in reply:
                 raise OptibenchError(reply["error"])
@@ -115,20 +115,26 @@ class Workshop:
                 artifact: Artifact = backend.prepare(build, self.cache)  # at hand: no builder is needed
                 return artifact
         try:
-            reply = self._ask(builder.Prepare(cache=str(self.cache.root), build=build), side.python)
+            reply = self._ask(builder.Prepare(cache=str(self.cache.root), build=build), side.python, build.device)
         except LaneDied as error:
-            self._builders.pop(side.python or sys.executable)  # the next build gets a fresh one
+            self._builders.pop(self._place(side.python, build.device))  # the next build gets a fresh one
             raise LaneDied(f"the builder died: {error}") from error
         if "error" in reply:
             kinds = {"skipped": Unsupported, "failed": CaseFailed}
             raise kinds.get(reply["kind"], OptibenchError)(reply["error"])
         return msgspec.convert(reply["artifact"], Artifact)
 
-    def _ask(self, request: builder.Request, python: str | None = None) -> dict[str, Any]:
-        place = python or sys.executable
+    def _place(self, python: str | None = None, device: str = "") -> tuple[str, str]:
+        """Where something is built. A build that needs no GPU goes where those that do are made: one builder more would
+        load the model once more."""
+        return python or sys.executable, device or next(iter(self.plan.devices.values()), "")
+
+    def _ask(self, request: builder.Request, python: str | None = None, device: str = "") -> dict[str, Any]:
+        place = self._place(python, device)
         if place not in self._builders:
             env = environment.variables(self.cache) if python else {}
-            self._builders[place] = ProcessLane("optibench.builder", env, self.log, place)
+            env |= {gpus.VISIBLE: place[1]} if place[1] else {}
+            self._builders[place] = ProcessLane("optibench.builder", env, self.log, place[0])
         reply = self._builders[place].ask(request, BUILD_LIMIT_SECONDS)
         while "saying" in reply:  # an engine takes minutes: what the builder tells is shown as it comes
             self.say(reply["saying"])

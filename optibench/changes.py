@@ -50,8 +50,14 @@ def software_changes(before: Host, after: Host) -> tuple[str, ...]:
     return (
         *changed("system", before.os, after.os),
         *changed("Python", before.python, after.python),
+        *_driver_changes(before, after),
         *package_changes(before.packages, after.packages),
     )
+
+
+def _driver_changes(before: Host, after: Host) -> Iterator[str]:
+    if before.nvidia and after.nvidia:  # records of before it was kept say nothing of it
+        yield from changed("NVIDIA driver", before.nvidia.driver, after.nvidia.driver)
 
 
 def run_changes(before: Record, after: Record) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any, Literal, cast
 
-from optibench import __version__, doctor, explain, plugins, roofline, stats
+from optibench import __version__, doctor, explain, health, plugins, roofline, stats
 from optibench.errors import OptibenchError
 from optibench.recommend import recommend, within_floor
 from optibench.results import (
@@ -23,11 +23,12 @@ from optibench.results import (
     WorkloadResult,
 )
 from optibench.samples import Samples, builds, reference_of, untwinned
-from optibench.values import Case, Record, Score, Shape
+from optibench.values import Case, Executed, Record, Score, Shape
 
 DISTURBED_WARNING = 0.2
 SLOW_WARNING = 0.2
 VARIATION_WARNING = 0.10
+GPU_VARIATION_WARNING = 0.025
 IDLE_WARNING = 0.05
 PRECISE = 0.05
 """A speed-up's figure is worth showing when its 95% interval reaches no further than this to either side, in logs."""
@@ -139,6 +140,7 @@ def comparison_from_records(
         recommended_reason=why_not,
         reference=reference.name if reference else None,
         limits=limits,
+        gpus=health.gpus(records),
         cases=tuple(results),
     )
 
@@ -191,6 +193,7 @@ def _case_result(
         values = samples.round_values(case, reference, shape)
         speedup, verdict = judged(values, least)
     busy = verdict == "unknown" and len(values) < least <= len(rounds)
+    executed = next((m.executed for m in measurements if m.executed), None)
     p50 = stats.quantile(calls, 0.5) if len(calls) else None
     return CaseResult(
         case=case.name,
@@ -228,12 +231,21 @@ def _case_result(
         peak_memory_bytes=int(_median([s.peak_bytes for s in series]) or 0) or None,
         artifact_bytes=artifact.bytes if artifact else None,
         artifact_sha256=artifact.sha256 if artifact else None,
-        executed=next((m.executed for m in measurements if m.executed), None),
+        executed=executed,
+        device_seconds=_device_seconds(executed) if shape == mine[-1].workload.shapes[0] else None,
+        device_memory_bytes=health.peak_bytes(series),
+        energy_joules_per_call=health.joules_per_call(series),
         scores=scores,
         parity=judged_record.parity if judged_record else None,
         within_floor=within_floor(scores, mine[-1].workload.accuracy_floor),
         notes=artifact.notes if artifact else (),
     )
+
+
+def _device_seconds(executed: Executed | None) -> float | None:
+    """A backend that times calls by its device's events tells so of the first shape."""
+    seconds = executed.detail.get("device_seconds") if executed else None
+    return float(seconds) if seconds is not None else None
 
 
 def _seconds(nanoseconds: float | None) -> float | None:
@@ -330,15 +342,18 @@ def _warnings(records: Sequence[Record], samples: Samples, results: Sequence[Cas
             f"The whole machine was slow in {noise.slow_share:.0%} of the blocks though no CPU time was lost: its host "
             "shares the cores, or the clock was lower. Those blocks are left out of a case that has enough others."
         )
+    on_gpu = {r.case for r in records if r.gpu}
     for case in dict.fromkeys(r.case for r in records if not r.case.copy):
+        usual = GPU_VARIATION_WARNING if case in on_gpu else VARIATION_WARNING
         for shape in records[-1].workload.shapes:
             rounds = samples.of(case, shape)
             bursts = [b for s in rounds.values() for b in s.bursts]
             keeps = [k for s in rounds.values() for k in s.kept]
             variation = stats.variation(bursts, keeps)
-            if variation > VARIATION_WARNING:
+            if variation > usual:
                 found.append(
-                    f"{case.name} at {shape.name} varies by {variation:.0%} within its bursts (usual: under 10%)."
+                    f"{case.name} at {shape.name} varies by {variation:.0%} within its bursts "
+                    f"(usual: under {usual * 100:g}%)."
                 )
             idle = sum(b.idle_wall_ns for b in bursts)
             burnt = sum(b.idle_cpu_ns for b in bursts) / idle if idle else 0.0
@@ -352,6 +367,7 @@ def _warnings(records: Sequence[Record], samples: Samples, results: Sequence[Cas
             found.append(
                 f"{result.case}: {result.executed.fallback_nodes} nodes do not run on {result.executed.provider}."
             )
+    found += health.warnings(records)
     busy = [r.case for r in results if r.status == "ok" and r.verdict_reason == "machine busy"]
     if busy:
         least = samples.least

@@ -17,11 +17,12 @@ from optibench.values import Finding
 __all__ = ["Counters", "Difference", "counters", "differences", "findings", "of_rounds", "sentence", "worst_first"]
 
 
-def findings(since: Counters | None = None) -> tuple[Finding, ...]:
+def findings(since: Counters | None = None, of_gpus: Iterable[Finding] = ()) -> tuple[Finding, ...]:
     """Everything that was found, what disturbs most first.
 
     What is counted while it happens (others' load, steal, throttling) is told of the time ``since`` those counters;
-    None means since the machine was started, and for others' load this moment.
+    None means since the machine was started, and for others' load this moment. ``of_gpus``: what checks/gpu.py found,
+    where GPUs matter.
     """
     return (
         *disturbance.look(since),
@@ -30,6 +31,7 @@ def findings(since: Counters | None = None) -> tuple[Finding, ...]:
         *clock.look(),
         *variables.look(),
         *libraries.look(),
+        *of_gpus,
     )
 
 

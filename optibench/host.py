@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from optibench import gpus
 from optibench.values import Host
 
 ISA = (
@@ -35,6 +36,9 @@ def describe() -> Host:
     """This machine."""
     model, isa = cpu_from_text(read_text("/proc/cpuinfo"))
     memory = memory_from_text(read_text("/proc/meminfo"))
+    seen = gpus.look()
+    nvidia = gpus.usable(seen, os.environ) if seen else None
+    cards = [gpu.name for gpu in nvidia.gpus] if nvidia else nvidia_cards()
     return Host(
         cpu_model=model or platform.processor() or platform.machine(),
         isa=isa,
@@ -43,7 +47,8 @@ def describe() -> Host:
         cgroup_limits=cgroup_limits(),
         governor=read_text("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor").strip() or None,
         memory_bytes=memory.get("MemTotal", 0),
-        gpus=tuple(accelerators()),
+        gpus=(*cards, *intel_devices()),
+        nvidia=nvidia,
         os=_system(),
         python=platform.python_version(),
         packages=package_versions(PACKAGES),
@@ -189,11 +194,18 @@ def _memory_limit(folder: Path) -> int | None:
 # From the machine
 
 
-def accelerators() -> list[str]:
-    """GPUs and NPUs by the traces that their drivers leave: no driver is loaded, nothing is initialised."""
+def nvidia_cards() -> list[str]:
+    """NVIDIA's cards by the traces that the driver leaves in /proc: for where its library cannot be asked."""
+    found = [
+        fields_from_text(read_text(path)).get("Model", "NVIDIA GPU")
+        for path in sorted(Path("/proc/driver/nvidia/gpus").glob("*/information"))
+    ]
+    return found or (["NVIDIA GPU"] if gpus.has_driver() else [])
+
+
+def intel_devices() -> list[str]:
+    """Intel's GPUs and NPUs by the traces that their drivers leave: nothing is initialised."""
     found = []
-    for path in sorted(Path("/proc/driver/nvidia/gpus").glob("*/information")):
-        found.append(fields_from_text(read_text(path)).get("Model", "NVIDIA GPU"))
     for path in sorted(Path("/sys/class/drm").glob("renderD*/device/vendor")):
         if read_text(path).strip() == "0x8086":
             found.append("Intel GPU")

@@ -63,8 +63,11 @@ class Meter:
                 return calls, settled
             last = median
 
-    def burst(self, feed: Any, block: int, seconds: float, least: int = 2) -> Burst:
-        """One turn: a call that is not counted, then calls for ``seconds`` or at least ``least``; then rest."""
+    def burst(
+        self, feed: Any, block: int, seconds: float, least: int = 2, look: Callable[[], None] = lambda: None
+    ) -> Burst:
+        """One turn: a call that is not counted, then calls for ``seconds`` or at least ``least``; then rest.
+        ``look`` is called in between, while the device is as the calls left it."""
         idle_wall, idle_cpu = self.wall() - self.idle_since[0], self.cpu() - self.idle_since[1]
         self.call(feed)  # what the others left in the caches is not this build's cost
         collecting = gc.isenabled()
@@ -76,6 +79,7 @@ class Meter:
         finally:
             if collecting:
                 gc.enable()
+        look()
         self.until_quiet()
         return Burst(
             block=block,

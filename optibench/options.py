@@ -103,6 +103,17 @@ class Commands(click.Group):
             raise click.exceptions.Exit(INTERRUPTED) from None
 
 
+def device_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Which NVIDIA GPU is used, where there are several."""
+    option = click.option(
+        "--device",
+        metavar="1|UUID|NAME",
+        help="The NVIDIA GPU: nvidia-smi's number, a UUID (of a MIG instance too), a part of the name. "
+        "[default: the first that fits the target]",
+    )
+    return option(command)
+
+
 def model_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """The options that say what a model is and what it may do."""
     for option in (

@@ -39,6 +39,9 @@ COLUMNS = {
     "settled": "bool",
     "warmup_calls": "int64",
     "peak_bytes": "int64",
+    "device_peak_bytes": "int64",
+    "energy_joules": "float64",  # of energy_calls in a row
+    "energy_calls": "int64",
     "executed_provider": "string",
     "executed_precision": "string",
     "executed_threads": "int64",
@@ -54,6 +57,8 @@ COLUMNS = {
     "calibration_json": "string",
     "workload_json": "string",
     "host_json": "string",
+    "gpu_json": "string",  # the card, its sensors before and after
+    "readings_json": "string",  # its sensors after each burst
 }
 
 
@@ -98,6 +103,10 @@ def _samples(series: Series) -> dict[str, Any]:
         "settled": series.settled,
         "warmup_calls": series.warmup_calls,
         "peak_bytes": series.peak_bytes,
+        "device_peak_bytes": max((one.process_bytes or 0 for one in series.readings), default=0) or None,
+        "energy_joules": series.energy and series.energy.joules,
+        "energy_calls": series.energy and series.energy.calls,
+        "readings_json": _json(series.readings or None),
     }
 
 
@@ -148,6 +157,7 @@ def _common(record: Record) -> dict[str, Any]:
         "calibration_json": _json(record.calibration),
         "workload_json": _json(record.workload),
         "host_json": _json(record.host),
+        "gpu_json": _json(record.gpu),
     }
 
 

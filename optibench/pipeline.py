@@ -12,12 +12,15 @@ from typing import Any
 
 import msgspec
 
-from optibench import doctor, environment, host, limits, quiet, samples, schedule, score, targets
+from optibench import doctor, environment, gpus, host, limits, quiet, samples, schedule, score, targets
 from optibench.build import Workshop
 from optibench.cache import Cache, Entry
+from optibench.checks import gpu
 from optibench.errors import CaseFailed, OptibenchError, Unsupported
 from optibench.execute.base import Lane, LaneDied, Launch
 from optibench.execute.process import ProcessLane
+from optibench.gpu_values import GpuRound
+from optibench.nvml import Look
 from optibench.plan import Plan, groups_of
 from optibench.progress import duration
 from optibench.store import Run
@@ -54,7 +57,7 @@ class Pipeline:
     def measure(self) -> None:
         """Skips, builds and rounds, in that order; goes on from the records that there are already."""
         began = time.monotonic()
-        self.findings = doctor.findings()
+        self.findings = self._findings(None, self._look())
         told = {record.case for record in self.records if record.status != "ok"}
         for planned in self.plan.cases:
             if planned.skip is not None and planned.case not in told:
@@ -208,9 +211,9 @@ class Pipeline:
 
         with tempfile.TemporaryDirectory(prefix=".answers-", dir=self.run.path) as answers:
             for group, members in enumerate(groups):
-                jobs = [self._job(case, number, found[case]) for case in members]
+                before, seen = doctor.counters(), self._look()
+                jobs = self._with_device([self._job(case, number, found[case]) for case in members], seen)
                 gaugings = self._gaugings(jobs)
-                before = doctor.counters()
                 turners = run_round(
                     jobs,
                     self._launcher(),
@@ -220,15 +223,35 @@ class Pipeline:
                     together=1 if number == 1 else min(4, self.threads),
                     seconds=budget.left / max(1, least - number + 1) / len(groups),
                     gaugings=gaugings,
+                    probe=lambda job: gpus.gone(job.device, gpus.look()) if job.device else None,
                     say=say,
                 )
                 # What disturbed these very turns; the workers have ended, so that their own load is known.
-                self.findings = doctor.findings(before)
+                then = self._look()
+                self.findings = self._findings(before, seen, then)
                 # Records are written once the group is through: a comparison needs both of its sides.
                 for turner in sorted(turners, key=lambda t: t.job.case != reference):
-                    self._keep(self._record_of(turner, number, group))
+                    around = gpus.around(turner.job.device, seen, then)
+                    self._keep(self._record_of(turner, number, group, around))
                 for gauging in gaugings:
                     self._keep_limits(gauging, number)
+
+    def _look(self) -> Look | None:
+        """The GPUs now, if this run uses any."""
+        return gpus.look() if self.plan.devices else None
+
+    def _findings(self, since: doctor.Counters | None, *seen: Look | None) -> tuple[Finding, ...]:
+        """The doctor's, with what was not fine of the GPUs in any look at them, where this run uses some."""
+        used = self.plan.devices.values()
+        return doctor.findings(since, doctor.of_rounds(tuple(gpu.look(one, used)) for one in seen) if used else ())
+
+    def _with_device(self, jobs: Sequence[Job], seen: Look | None) -> list[Job]:
+        """The jobs whose device answers; of the others a record says why not."""
+        lost = {job.case: gpus.gone(job.device, seen) for job in jobs if job.device}
+        for job in jobs:
+            if reason := lost.get(job.case):
+                self._keep(self._record(job.case, job.round, "failed", reason))
+        return [job for job in jobs if not lost.get(job.case)]
 
     def _gaugings(self, jobs: Sequence[Job]) -> list[limits.Gauging]:
         """What measures the limits of the targets that have none yet: in a run's first round, as a rule."""
@@ -240,8 +263,13 @@ class Pipeline:
         for name, gauged in gauging.gauged.items():
             record = self._record(limits.case_of(gauging.target, name), number, "ok", None)
             self._keep(msgspec.structs.replace(record, gauged=tuple(gauged)))
+        known = targets.load(Path(self.plan.request.targets_dir) if self.plan.request.targets_dir else None)
+        cards = self.host.nvidia.gpus if self.host.nvidia else ()
+        card = next((one for one in cards if one.uuid == gauging.job.device), None)
         for name, reason in gauging.failed.items():
-            self._keep(self._record(limits.case_of(gauging.target, name), number, "failed", reason))
+            record = self._record(limits.case_of(gauging.target, name), number, "failed", reason)
+            published = targets.published(card, name, (gauging.job.target, *known.values())) if card else None
+            self._keep(msgspec.structs.replace(record, published=published))
 
     def _wants_judging(self, members: Sequence[Case]) -> bool:
         judged = {record.case for record in self.records if record.answers_sha256}
@@ -259,6 +287,7 @@ class Pipeline:
             threads=self.threads,
             seed=self.plan.workload.seed,
             trust_remote_code=self.plan.request.trust_remote_code,
+            device=self.plan.devices.get(case.target, ""),
         )
 
     def _launcher(self) -> Launch:
@@ -267,14 +296,14 @@ class Pipeline:
 
     def _launch_process(self, job: Job) -> Lane:
         name = job.case.name.replace("/", "-").replace(":", "-").replace("#", "-twin")
-        env, log = targets.environment(job.target, job.threads), self.run.logs / f"{name}.log"
+        env, log = targets.environment(job.target, job.threads, job.device), self.run.logs / f"{name}.log"
         if python := self.plan.side(job.case).python:
             return ProcessLane("optibench.worker", {**env, **environment.variables(self.cache)}, log, python)
         return ProcessLane("optibench.worker", env, log)
 
     # Records
 
-    def _record_of(self, turner: Turner, number: int, group: int) -> Record:
+    def _record_of(self, turner: Turner, number: int, group: int, around: GpuRound | None) -> Record:
         case, measurement = turner.job.case, turner.measurement()
         status, reason = turner.status, turner.reason
         scores: tuple[Score, ...] = ()
@@ -297,6 +326,7 @@ class Pipeline:
             group=group,
             artifact=turner.job.artifact,
             measurement=measurement,
+            gpu=around,
             scores=scores,
             parity=parity,
             answers_sha256=turner.judged["answers_sha256"] if turner.judged else None,

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 
-from optibench import plugins, signature, targets
+from optibench import gpus, plugins, signature, targets
 from optibench.cache import Cache
 from optibench.errors import OptibenchError, unknown_name
 from optibench.values import PRECISIONS, Artifact, Build, Case, Host, Model, Shape, Target, Value, Workload
@@ -42,6 +42,8 @@ class Request(Value, frozen=True, kw_only=True):
     wait_quiet_seconds: float = 0.0
     seed: int = 0
     targets_dir: str | None = None
+    device: str | None = None
+    """Which NVIDIA GPU: its number, UUID or a part of its name. None: for each target the first that it fits."""
     trust_remote_code: bool = False
     allow_pickle: bool = False
     against: str | None = None
@@ -78,6 +80,8 @@ class Plan(Value, frozen=True, kw_only=True):
     reference: Case | None
     against: Side | None = None
     """What the cases of the variant ``against`` are made from, in a run of two sides."""
+    devices: dict[str, str] = {}
+    """The UUID of the GPU that all cases of a target run on, by target: where it is a GPU that tells one."""
 
     def side(self, case: Case) -> Side:
         """What the case is made from and runs in."""
@@ -101,6 +105,7 @@ class Plan(Value, frozen=True, kw_only=True):
             precision=case.precision,
             inputs=inputs,
             calibration_sha256=calibration_sha256,
+            device=self.devices.get(case.target, ""),
         )
 
     @property
@@ -121,6 +126,14 @@ def check_names(request: Request, known: dict[str, Target]) -> None:
             raise unknown_name("precision", precision, PRECISIONS)
     if request.task:
         plugins.check("task", request.task)
+    if request.device is not None:
+        if not request.device.strip():
+            raise OptibenchError("--device is empty. Give a GPU's number, UUID or a part of its name, or leave it out.")
+        if not any(known[name].device == "cuda" for name in request.targets):
+            raise OptibenchError(
+                f"--device names an NVIDIA GPU, and none of the targets asked for ({', '.join(request.targets)}) runs "
+                "on one. Give such a target with it, for example cuda, or leave it out."
+            )
     if not request.batches:
         raise OptibenchError("No batch size is given. Give at least one with --batch, for example --batch 1.")
     for name, values in (("--batch", request.batches), ("--length", request.lengths)):
@@ -148,6 +161,7 @@ def plan_of(request: Request, model: Model, known: dict[str, Target], host: Host
     """The plan: every asked case, with the reason where it cannot run on this machine. ``only_build``: nothing will
     be measured, so a backend that builds ahead of time does not need the target's hardware here."""
     chosen = targets.find(list(request.targets), known)
+    host = gpus.only(host, request.device)
     found: dict[Case, PlannedCase] = {}
     for target in chosen:
         away = targets.mismatch(target, host)
@@ -169,7 +183,15 @@ def plan_of(request: Request, model: Model, known: dict[str, Target], host: Host
         targets=tuple(chosen),
         cases=tuple(cases),
         reference=reference,
+        devices=devices_of(chosen, host),
     )
+
+
+def devices_of(chosen: Sequence[Target], host: Host) -> dict[str, str]:
+    """The UUID of each target's GPU by its name: the first that it fits, so that all its cases have the same."""
+    found = host.nvidia.gpus if host.nvidia else ()
+    fitting = {target.name: targets.gpus_of(target, found) for target in chosen if target.device == "cuda"}
+    return {name: mine[0].uuid for name, mine in fitting.items() if mine and mine[0].uuid}
 
 
 def with_against(plan: Plan, side: Side, only: Case | None = None) -> Plan:

@@ -15,9 +15,9 @@ from typing import Any
 
 import msgspec
 
-from optibench import inputs, models, samples, targets
+from optibench import gpus, inputs, models, samples, targets
 from optibench.errors import OptibenchError
-from optibench.plan import Plan, PlannedCase, Request, why_not
+from optibench.plan import Plan, PlannedCase, Request, devices_of, why_not
 from optibench.runs import KeptRun
 from optibench.side_by_side import Check
 from optibench.values import Case, Host, Model, Record, Target, Workload
@@ -35,6 +35,7 @@ class Moved:
     dataset: str | None = None
     calibration: str | None = None
     targets_dir: Path | None = None
+    device: str | None = None
     trust_remote_code: bool = False
     allow_pickle: bool = False
 
@@ -74,6 +75,7 @@ def plan_again(kept: KeptRun, records: Sequence[Record], moved: Moved, here: Hos
         dataset=moved.dataset or old.workload.dataset,
         calibration=moved.calibration or old.workload.calibration,
     )
+    here = gpus.only(here, moved.device)
     checks += [*_data_checks(model, workload, measured), *_target_checks(old.targets, chosen)]
     planned, not_again = _cases(records, {target.name: target for target in chosen}, reference, here)
     return Again(
@@ -84,6 +86,7 @@ def plan_again(kept: KeptRun, records: Sequence[Record], moved: Moved, here: Hos
             targets=tuple(chosen),
             cases=tuple(planned),
             reference=reference,
+            devices=devices_of(chosen, here),
         ),
         not_again=not_again,
         checks=tuple(checks),
@@ -106,7 +109,8 @@ def _request(request: Request, moved: Moved) -> Request:
         "calibration": moved.calibration,
         "targets_dir": str(moved.targets_dir) if moved.targets_dir else None,
     }
-    return msgspec.structs.replace(request, **{name: value for name, value in given.items() if value is not None})
+    kept = {name: value for name, value in given.items() if value is not None}
+    return msgspec.structs.replace(request, device=moved.device, **kept)
 
 
 def _same_model(old: Plan, moved: Moved, say: Say) -> tuple[Model, list[Check]]:

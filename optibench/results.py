@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
+from optibench.gpu_values import Gpu
 from optibench.values import DataRef, Executed, Finding, Host, ModelRef, Parity, Shape, Status, Value
 
 COMPARISON_SCHEMA = 1
@@ -60,13 +61,15 @@ class Limits(Value, frozen=True, kw_only=True):
     """The most that a target reached in this run, and how that was seen.
 
     ``operations_per_second`` by the precision executed, a multiply-add counting as two. ``how`` and ``missing`` (why a
-    limit is not known) are by precision, ``memory`` and ``multiply-adds``.
+    limit is not known) are by precision, ``memory`` and ``multiply-adds``; so is ``published``, the data sheet of those
+    that were not measured but read off it.
     """
 
     operations_per_second: dict[str, float] = {}
     memory_bytes_per_second: float | None = None
     how: dict[str, str] = {}
     missing: dict[str, str] = {}
+    published: dict[str, str] = {}
 
 
 class CaseResult(Value, frozen=True, kw_only=True):
@@ -99,13 +102,21 @@ class CaseResult(Value, frozen=True, kw_only=True):
     artifact_bytes: int | None = None
     artifact_sha256: str | None = None
     executed: Executed | None = None
+    device_seconds: float | None = None
+    """What the device itself took for a call, by its own events, of which p50 is the host's view; None where a backend
+    does not tell, and at other shapes than the first."""
+    device_memory_bytes: int | None = None
+    """The most that the process held on the device; None where the driver does not tell."""
+    energy_joules_per_call: float | None = None
+    """Of the whole GPU, in a run of calls of its own; None where it has no counter."""
     scores: tuple[ScoreResult, ...] = ()
     parity: Parity | None = None
     within_floor: bool | None = None
     multiply_adds: int | None = None
     """Of one call; None where they cannot be counted (``limits`` says why)."""
     peak_share: float | None = None
-    """Arithmetic of a call over its p50, as a share of what the target reached in the precision executed."""
+    """Arithmetic of a call over its p50, as a share of what the target reached (or, where that could not be measured,
+    is said to reach: ``limits`` tells) in the precision executed."""
     limit: Literal["compute", "memory"] | None = None
     """Which limit lies lower: reading the weights, or computing with them (roofline model)."""
     notes: tuple[str, ...] = ()
@@ -171,6 +182,8 @@ class Comparison(Value, frozen=True, kw_only=True):
     """Name of the reference case."""
     limits: dict[str, Limits] = {}
     """By target."""
+    gpus: dict[str, Gpu] = {}
+    """By target: the GPU that its cases ran on."""
     cases: tuple[CaseResult, ...]
 
 

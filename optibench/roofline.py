@@ -60,9 +60,18 @@ def _limits(records: Sequence[Record]) -> Limits:
             best = max(record.gauged, key=_per_second)
             rates[record.case.precision] = _per_second(best)
             how[record.case.precision] = str(best.detail.get("how", ""))
+    unknown = [record for record in records if record.status != "ok" and record.case.precision not in rates]
+    published = {record.case.precision: record.published for record in unknown if record.published}
+    for name, found in published.items():
+        rates[name], how[name] = found.per_second, f"published: {found.source}"
     memory = rates.pop(MEMORY, None)
-    missing = {r.case.precision: r.reason or "no reason was recorded" for r in records if r.status != "ok"}
-    return Limits(operations_per_second=rates, memory_bytes_per_second=memory, how=how, missing=missing)
+    return Limits(
+        operations_per_second=rates,
+        memory_bytes_per_second=memory,
+        how=how,
+        missing={r.case.precision: r.reason or "no reason was recorded" for r in unknown if not r.published},
+        published={name: found.source for name, found in published.items()},
+    )
 
 
 def _per_second(gauged: Gauged) -> float:
@@ -71,13 +80,14 @@ def _per_second(gauged: Gauged) -> float:
 
 def _raised(target: str, limits: Limits, results: Sequence[CaseResult]) -> Limits:
     """The limits where no case is above them: what a case reached can be reached, whatever a matrix product did."""
-    rates, how = dict(limits.operations_per_second), dict(limits.how)
+    rates, how, published = dict(limits.operations_per_second), dict(limits.how), dict(limits.published)
     for result in results:
         precision, rate = _executed(result), reached(result)
         if result.target == target and rate and precision in rates and rate > rates[precision]:
             rates[precision] = rate
             how[precision] = f"{result.case} at {result.shape.name}, which was faster than {limits.how[precision]}"
-    return msgspec.structs.replace(limits, operations_per_second=rates, how=how)
+            published.pop(precision, None)
+    return msgspec.structs.replace(limits, operations_per_second=rates, how=how, published=published)
 
 
 def _held(result: CaseResult, limits: Limits, weights: int | None, cache: int | None) -> CaseResult:

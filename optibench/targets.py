@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +14,12 @@ import msgspec
 from optibench import host as hosts
 from optibench import plugins
 from optibench.errors import OptibenchError, unknown_name
+from optibench.gpu_values import Gpu, Published
+from optibench.gpus import VISIBLE
 from optibench.values import PRECISIONS, Host, Target
 
-KEYS = ("name", "description", "device", "backends", "precisions", "match", "env", "options")
-MATCH_KEYS = ("arch", "vendor", "gpu", "gpu_name")
+KEYS = ("name", "description", "device", "backends", "precisions", "match", "env", "options", "peaks")
+MATCH_KEYS = ("arch", "vendor", "gpu", "gpu_name", "compute_capability")
 DRIVERS = {
     "nvidia": ("NVIDIA", "no NVIDIA driver here: install one, or run on a machine with an NVIDIA GPU"),
     "intel-gpu": ("Intel GPU", "no Intel GPU with a driver here (/sys/class/drm has none)"),
@@ -71,6 +73,9 @@ def target_from_file(path: Path) -> Target:
     asked = [p for names in table.get("backends", {}).values() if isinstance(names, list) for p in names]
     precisions = table.get("precisions", [])
     _known(path, "precision", [*asked, *(precisions if isinstance(precisions, list) else [])], PRECISIONS)
+    for peaks in table["peaks"] if isinstance(table.get("peaks"), list) else []:
+        rates = peaks.get("tera_operations_per_second") if isinstance(peaks, dict) else None
+        _known(path, "precision of [[peaks]]", rates if isinstance(rates, dict) else {}, PRECISIONS)
     try:
         target = msgspec.convert(table, Target)
     except msgspec.ValidationError as error:
@@ -108,11 +113,45 @@ def mismatch(target: Target, host: Host) -> str | None:
     if kinds := _list(match.get("gpu", [])):
         cards = [card for card in host.gpus for kind in kinds if _is_of(card, kind)]
         if not cards:
+            if "nvidia" in kinds and host.nvidia and host.nvidia.trouble:
+                return f"NVIDIA's driver is here and offers no GPU: {host.nvidia.trouble}"
             return "; ".join(DRIVERS[kind][1] for kind in kinds)
-        wanted = _list(match.get("gpu_name", []))
-        if wanted and not any(_named(card, name) for name in wanted for card in cards):
-            return f"this machine has {', '.join(cards)}; the target is for {' or '.join(wanted)}"
+        known = host.nvidia.gpus if host.nvidia and "nvidia" in kinds else ()
+        fitting = gpus_of(target, known) if known else [card for card in cards if _fits(target, card, None)]
+        if not fitting:
+            there = [f"{gpu.name} (compute capability {gpu.compute_capability})" for gpu in known] or cards
+            return f"this machine has {', '.join(there)}; the target is for {_wanted(target)}"
     return None
+
+
+def gpus_of(target: Target, found: Sequence[Gpu]) -> list[Gpu]:
+    """Those of the GPUs that are such a target; a run uses the first."""
+    return [gpu for gpu in found if _fits(target, gpu.name, gpu.compute_capability)]
+
+
+def _fits(target: Target, name: str, capability: str | None) -> bool:
+    """Whether a card has one of the names and one of the compute capabilities (where that is known)."""
+    names, capabilities = (_list(target.match.get(key, [])) for key in ("gpu_name", "compute_capability"))
+    named = not names or any(_named(name, wanted) for wanted in names)
+    return named and (not capabilities or capability in (None, *capabilities))
+
+
+def _wanted(target: Target) -> str:
+    names, capabilities = (_list(target.match.get(key, [])) for key in ("gpu_name", "compute_capability"))
+    parts = [" or ".join(names), f"compute capability {' or '.join(capabilities)}" if capabilities else ""]
+    return ", ".join(part for part in parts if part)
+
+
+def published(gpu: Gpu, limit: str, known: Iterable[Target]) -> Published | None:
+    """What a card's maker says that it reaches at best in a precision, or under "memory", by the first target's file
+    that tells of it. None: none does, or it is a MIG instance, which is a part of a card."""
+    peaks = next((one for target in known for one in target.peaks if _named(gpu.name, one.card, "$")), None)
+    if peaks is None or gpu.part_of:
+        return None
+    rate, unit = peaks.tera_operations_per_second.get(limit), 1e12
+    if limit == "memory":
+        rate, unit = peaks.memory_gigabytes_per_second, 1e9
+    return None if rate is None else Published(per_second=rate * unit, source=peaks.source)
 
 
 def _is_of(card: str, kind: str) -> bool:
@@ -120,16 +159,18 @@ def _is_of(card: str, kind: str) -> bool:
     return card == DRIVERS[kind][0] or (kind == "nvidia" and not card.startswith("Intel"))
 
 
-def _named(card: str, name: str) -> bool:
+def _named(card: str, name: str, end: str = r"(?!\w)") -> bool:
     """Whether a card's name holds these words, so that an L40S is no L4; ``*`` is the rest of a word (RTX 40*)."""
     words = re.escape(name).replace(r"\*", r"\w*")
-    return re.search(rf"(?<!\w){words}(?!\w)", card, re.IGNORECASE) is not None
+    return re.search(rf"(?<!\w){words}{end}", card, re.IGNORECASE) is not None
 
 
 def _list(value: Any) -> list[Any]:
     return list(value) if isinstance(value, list | tuple) else [value]
 
 
-def environment(target: Target, threads: int) -> dict[str, str]:
-    """The environment that the target's workers start with; ``{threads}`` is filled in."""
-    return {name: value.replace("{threads}", str(threads)) for name, value in target.env.items()}
+def environment(target: Target, threads: int, device: str = "") -> dict[str, str]:
+    """The environment that the target's workers start with; ``{threads}`` is filled in. They see the GPU ``device``
+    alone, if one is chosen."""
+    env = {name: value.replace("{threads}", str(threads)) for name, value in target.env.items()}
+    return {**env, VISIBLE: device} if device else env

@@ -18,8 +18,9 @@ from typing import Any, Literal
 
 import msgspec
 
-from optibench import plugins, worker
+from optibench import energy, plugins, worker
 from optibench.execute.base import Lane, LaneDied, Launch
+from optibench.gpu_values import Energy, GpuReading
 from optibench.limits import Gauging
 from optibench.values import Burst, Executed, Job, Measurement, Series, Shape, Workload
 
@@ -30,6 +31,8 @@ BURST_LIMIT_SECONDS = float(os.environ.get("OPTIBENCH_BURST_LIMIT_SECONDS", "30"
 LEAST_BLOCKS = 10
 
 Say = Callable[[str], None]
+Probe = Callable[[Job], str | None]
+"""Asks a job's device anew: why it is of no use any more, or None."""
 
 
 @dataclass
@@ -41,9 +44,13 @@ class Turner:
     opened: dict[str, Any] = field(default_factory=dict)
     series: dict[Shape, Series] = field(default_factory=dict)
     bursts: dict[Shape, list[Burst]] = field(default_factory=dict)
+    readings: dict[Shape, list[GpuReading]] = field(default_factory=dict)
+    energies: dict[Shape, Energy] = field(default_factory=dict)
     judged: dict[str, Any] | None = None
     status: Literal["ok", "skipped", "failed"] = "ok"
     reason: str | None = None
+    probed: bool = False
+    """Whether its device was asked anew after it had failed."""
     alone: bool = True
 
     @property
@@ -80,7 +87,12 @@ class Turner:
             alone=self.alone,
             executed=msgspec.convert(self.judged["executed"], Executed) if self.judged else None,
             series=tuple(
-                msgspec.structs.replace(series, bursts=tuple(self.bursts[shape]))
+                msgspec.structs.replace(
+                    series,
+                    bursts=tuple(self.bursts[shape]),
+                    readings=tuple(self.readings.get(shape, ())),
+                    energy=self.energies.get(shape),
+                )
                 for shape, series in self.series.items()
             ),
         )
@@ -96,6 +108,7 @@ def run_round(
     together: int = 1,
     seconds: float | None = None,
     gaugings: Sequence[Gauging] = (),
+    probe: Probe = lambda job: None,
     say: Say = lambda text: None,
 ) -> list[Turner]:
     """Runs one round of ``jobs`` and gives each job's outcome, in the order given.
@@ -103,19 +116,23 @@ def run_round(
     ``together``: how many are launched at a time (1: load times are comparable). ``seconds``: how long the blocks
     may take; with less than the full number fits in, there are fewer blocks, never under LEAST_BLOCKS.
     ``gaugings`` measure the machine's limits after some of the blocks; their time does not count as the blocks'.
-    ``judge_in``: folder for the answers to each job's evaluation inputs, asked (twins excepted) after the blocks.
+    ``judge_in``: folder for the answers to each job's evaluation inputs, asked (twins excepted) after the blocks, as
+    the energy of a call is. ``probe`` is asked once a job has failed: whose device is gone leaves with it.
     """
     turners = [Turner(job=job, alone=together == 1) for job in jobs]
     try:
-        _open_all(turners, launch, together, say)
+        _open_all(turners, launch, together, say, probe)
         for turner in turners:
             for shape in sorted(turner.job.shapes, key=lambda s: s.batch * max(s.length, 1)):
                 if turner.alive and (reply := turner.ask(worker.Warm(shape=shape), _limit(turner, shape))):
                     turner.series[shape] = msgspec.convert(reply["series"], Series)
                     turner.bursts[shape] = []
-        run_blocks(turners, workload, random.Random(seed), seconds, say, gaugings)  # noqa: S311 (an order, no secret)
+            _leave_lost(turners, probe)
+        rng = random.Random(seed)  # noqa: S311 (an order, no secret)
+        run_blocks(turners, workload, rng, seconds, say, gaugings, probe)
         if judge_in:
-            _judge_all(turners, judge_in, say)
+            _spend_all(turners, say, probe)
+            _judge_all(turners, judge_in, say, probe)
     finally:
         for lane in [turner.lane for turner in turners] + [gauging.lane for gauging in gaugings]:
             if lane:
@@ -123,7 +140,20 @@ def run_round(
     return turners
 
 
-def _open_all(turners: Sequence[Turner], launch: Launch, together: int, say: Say) -> None:
+def _leave_lost(turners: Sequence[Turner], probe: Probe) -> None:
+    """After a failure that was not looked into: the jobs whose device is gone leave too, instead of each hanging until
+    its limit."""
+    failed = [turner for turner in turners if turner.status == "failed" and not turner.probed]
+    for turner in failed:
+        turner.probed = True
+    for device in {turner.job.device for turner in failed}:
+        mine = [turner for turner in turners if turner.job.device == device and turner.status == "ok"]
+        if mine and (reason := probe(mine[0].job)):
+            for turner in mine:
+                turner.leave("failed", reason)
+
+
+def _open_all(turners: Sequence[Turner], launch: Launch, together: int, say: Say, probe: Probe) -> None:
     def opened(turner: Turner, started: int) -> None:
         job = turner.job
         request = worker.Open(
@@ -137,7 +167,10 @@ def _open_all(turners: Sequence[Turner], launch: Launch, together: int, say: Say
     # Processes start in this thread, since a worker ends with the thread that started it; waiting is done in threads.
     with ThreadPoolExecutor(together) as pool:
         for start in range(0, len(turners), together):
-            group = turners[start : start + together]
+            _leave_lost(turners, probe)
+            group = [turner for turner in turners[start : start + together] if turner.status == "ok"]
+            if not group:
+                continue
             say(f"loading {', '.join(turner.job.case.name for turner in group)}")
             waiting = []
             try:
@@ -161,6 +194,7 @@ def run_blocks(
     seconds: float | None,
     say: Say,
     gaugings: Sequence[Gauging] = (),
+    probe: Probe = lambda job: None,
 ) -> None:
     """The blocks of a round: in each, every living worker has one burst at every shape, in a fresh random order."""
     start = time.monotonic()
@@ -173,9 +207,15 @@ def run_blocks(
             living = [turner for turner in turners if turner.alive]
             rng.shuffle(living)
             for turner in living:
+                if not turner.alive:  # its device went while another had its turn
+                    continue
                 request = worker.Turn(shape=shape, block=block, seconds=workload.burst_seconds)
                 if reply := turner.ask(request, _limit(turner, shape)):
                     turner.bursts[shape].append(msgspec.convert(reply["burst"], Burst))
+                    if reading := reply.get("reading"):
+                        turner.readings.setdefault(shape, []).append(msgspec.convert(reading, GpuReading))
+                else:
+                    _leave_lost(turners, probe)
         paused = time.monotonic()
         for gauging in gaugings if living else ():
             gauging.between(block)
@@ -197,10 +237,23 @@ def _size(shape: Shape) -> int:
     return shape.batch * max(shape.length, 1)
 
 
-def _judge_all(turners: Sequence[Turner], folder: Path, say: Say) -> None:
+def _spend_all(turners: Sequence[Turner], say: Say, probe: Probe) -> None:
+    for turner in turners:
+        for shape in turner.series if turner.job.device and turner.job.case.copy == 0 else ():
+            if turner.alive:
+                say(f"energy of {turner.job.case.name}")
+                limit = 2 * energy.SECONDS + energy.PATIENCE_SECONDS + _limit(turner, shape)
+                reply = turner.ask(worker.Spend(shape=shape, seconds=energy.SECONDS), limit)
+                if reply and reply["energy"]:
+                    turner.energies[shape] = msgspec.convert(reply["energy"], Energy)
+        _leave_lost(turners, probe)
+
+
+def _judge_all(turners: Sequence[Turner], folder: Path, say: Say, probe: Probe) -> None:
     for turner in turners:
         if turner.alive and turner.job.case.copy == 0:
             say(f"accuracy of {turner.job.case.name}")
             out = folder / turner.job.case.name.replace("/", "-")
             evaluation = Path(turner.job.inputs) / "evaluation.npz"
             turner.judged = turner.ask(worker.Judge(evaluation=str(evaluation), out=str(out)), 3600.0)
+            _leave_lost(turners, probe)

@@ -14,6 +14,9 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
+from optibench.gpu_values import Energy, GpuReading, GpuRound, Nvidia, Peaks, Published
+from optibench.value import Value as Value
+
 RECORD_SCHEMA = 1
 
 PRECISIONS = (
@@ -35,10 +38,6 @@ LIMITS = "limits"
 
 Status = Literal["ok", "skipped", "failed"]
 Source = Literal["hub", "local", "package", "onnx", "openvino"]
-
-
-class Value(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Base of every value: immutable, equal by content, unknown fields refused (``kw_only`` is said anew by each)."""
 
 
 def digest_of(value: Any) -> str:
@@ -91,6 +90,7 @@ class Target(Value, frozen=True, kw_only=True):
     match: dict[str, Any] = {}
     env: dict[str, str] = {}
     options: dict[str, dict[str, Any]] = {}
+    peaks: tuple[Peaks, ...] = ()
 
 
 class Shape(Value, frozen=True, kw_only=True, order=True):
@@ -153,6 +153,8 @@ class Build(Value, frozen=True, kw_only=True):
     precision: str
     inputs: str
     calibration_sha256: str
+    device: str = ""
+    """The UUID of the GPU that it is built for and on ("": none is chosen)."""
 
 
 class BuildTimes(Value, frozen=True, kw_only=True):
@@ -191,6 +193,8 @@ class Job(Value, frozen=True, kw_only=True):
     threads: int
     seed: int = 0
     trust_remote_code: bool = False
+    device: str = ""
+    """The UUID of the GPU that the process may see ("": none is chosen)."""
 
 
 class Burst(Value, frozen=True, kw_only=True):
@@ -215,6 +219,9 @@ class Series(Value, frozen=True, kw_only=True):
     settled: bool
     peak_bytes: int
     bursts: tuple[Burst, ...] = ()
+    readings: tuple[GpuReading, ...] = ()
+    """Of the GPU, right after each burst; () where there is none that tells."""
+    energy: Energy | None = None
 
 
 class Executed(Value, frozen=True, kw_only=True):
@@ -294,6 +301,8 @@ class Host(Value, frozen=True, kw_only=True):
     os: str
     python: str
     packages: dict[str, str]
+    nvidia: Nvidia | None = None
+    """None: no driver of NVIDIA's that could be asked."""
 
 
 class Finding(Value, frozen=True, kw_only=True):
@@ -336,6 +345,9 @@ class Record(Value, frozen=True, kw_only=True):
     """How many numbers of the model one call multiplies by; None where that is not known."""
     gauged: tuple[Gauged, ...] = ()
     """In place of a measurement, in the record of a limit of the machine."""
+    published: Published | None = None
+    """In the record of a limit that could not be measured."""
+    gpu: GpuRound | None = None
     created: str = ""
     sha256: str = ""
     """Of all the rest, as the line in records.jsonl says it: the store fills it in and checks it."""

@@ -20,8 +20,9 @@ from typing import Any
 
 import msgspec
 
-from optibench import measure
+from optibench import energy, measure, nvml
 from optibench.errors import CaseFailed, Unsupported, first_line
+from optibench.gpu_values import GpuReading
 from optibench.values import Gauged, Job, Series, Shape, Target, Value
 
 
@@ -48,6 +49,13 @@ class Turn(Value, frozen=True, kw_only=True, tag="turn"):
     seconds: float
 
 
+class Spend(Value, frozen=True, kw_only=True, tag="spend"):
+    """Calls for ``seconds`` beside the counter of the GPU's energy."""
+
+    shape: Shape
+    seconds: float
+
+
 class Judge(Value, frozen=True, kw_only=True, tag="judge"):
     """Run the evaluation inputs and write the answers, one row an input in the file's order, to ``out``; and say what
     the runtime really executes."""
@@ -67,7 +75,7 @@ class Gauge(Value, frozen=True, kw_only=True, tag="gauge"):
     seconds: float
 
 
-Request = Open | Warm | Turn | Judge | Gauge
+Request = Open | Warm | Turn | Spend | Judge | Gauge
 
 
 class Worker:
@@ -76,6 +84,8 @@ class Worker:
     def __init__(self) -> None:
         self.open_things = ExitStack()
         self.feeds: dict[Shape, Any] = {}
+        self.sensors: nvml.Watch | None = None
+        self.reading: GpuReading | None = None
 
     def answer(self, request: Request) -> dict[str, Any]:
         """The reply to one request, as plain JSON; errors are replies too, so that the worker lives on."""
@@ -86,8 +96,11 @@ class Worker:
                 case Warm():
                     return self._warm(request.shape)
                 case Turn():
-                    burst = self.meter.burst(self.feeds[request.shape], request.block, request.seconds)
-                    return {"burst": msgspec.to_builtins(burst)}
+                    feed = self.feeds[request.shape]
+                    burst = self.meter.burst(feed, request.block, request.seconds, look=self._look)
+                    return {"burst": msgspec.to_builtins(burst), "reading": msgspec.to_builtins(self.reading)}
+                case Spend():
+                    return self._spend(request)
                 case Judge():
                     return self._judge(request)
                 case Gauge():
@@ -116,6 +129,8 @@ class Worker:
         self.first, outputs = self.meter.first_call(self.feeds[shape])
         cold_start = (time.perf_counter_ns() - request.started_ns) / 1e9
         self._check(outputs)
+        if job.device:  # only now, so that it is part of no time
+            self.sensors = nvml.watch(job.device)
         return {
             "load_seconds": load_seconds,
             "cold_start_seconds": cold_start,
@@ -153,6 +168,15 @@ class Worker:
             peak_bytes=measure.peak_bytes(),
         )
         return {"series": msgspec.to_builtins(series)}
+
+    def _look(self) -> None:
+        self.reading = self.sensors.reading() if self.sensors else None
+
+    def _spend(self, request: Spend) -> dict[str, Any]:
+        feed, spent = self.feeds[request.shape], None
+        if self.sensors:
+            spent = energy.spent(lambda: self.session.call(feed), self.sensors.millijoules, request.seconds)
+        return {"energy": msgspec.to_builtins(spent)}
 
     def _judge(self, request: Judge) -> dict[str, Any]:
         """Answers stream to the file, a batch at a time, so that memory stays flat whatever the data's size."""

@@ -60,7 +60,7 @@ def machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, Any]:
         state["built"] += 1
         return b"engine"
 
-    monkeypatch.setattr(cards, "card", lambda: state["card"])
+    monkeypatch.setattr(cards, "card", lambda device="": state["card"])
     monkeypatch.setattr(quantize, "artifact", lambda *asked: graph)
     monkeypatch.setattr(tensorrt, "build_engine", built)
     return state

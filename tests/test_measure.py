@@ -82,3 +82,17 @@ def test_a_process_that_never_rests_is_not_waited_for_for_ever_and_its_idle_time
     assert (runtime.clocks.wall - before) / 1e9 < 0.07 + measure.QUIET_LIMIT_SECONDS + 0.02
     runtime.sleep(0.5)  # the others' turns
     assert meter.burst(None, 1, 0.06).idle_cpu_ns == 500_000_000
+
+
+def test_sensors_are_read_after_the_timed_calls_and_what_that_takes_is_part_of_no_time() -> None:
+    runtime, plain = Runtime(forever(10.0)), Runtime(forever(10.0))
+    calls: list[int] = []
+
+    def look() -> None:
+        calls.append(runtime.calls)
+        runtime.clocks.wall += 5_000_000
+        runtime.clocks.cpu += 5_000_000
+
+    burst = measure.Meter(runtime, runtime.clocks).burst(None, 0, 0.06, look=look)
+    assert burst == measure.Meter(plain, plain.clocks).burst(None, 0, 0.06)
+    assert calls == [plain.calls]

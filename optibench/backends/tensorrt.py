@@ -80,7 +80,7 @@ def engine_recipe(flavour: Flavour, build: Build) -> dict[str, Any]:
     if build.model.ref.source == "openvino":
         raise Unsupported(f"{flavour.backend} cannot run an OpenVINO file")
     options = options_of(build.target, flavour)
-    device = None if flavour.ahead_of_time else card()
+    device = None if flavour.ahead_of_time else card(build.device)
     refuse_older(device.compute_capability if device else options.compute_capability, build.precision)
     return {
         "kind": "engine",

@@ -21,6 +21,7 @@ RUNTIMES = ("torch", "onnxruntime", "openvino", "numpy", "tensorrt")
 OPENMP = re.compile(r"/lib(gomp|iomp5|omp)[-.][^,/\n]*so[^,/\n]*,")
 OPENMP_NAMES = {"gomp": "GNU", "iomp5": "Intel", "omp": "LLVM"}
 CLASHING = {"Intel", "LLVM"}
+CUDA_OF_TORCH = re.compile(r"^cuda\b[^=\n]*= *['\"]([\d.]+)['\"]", re.MULTILINE)
 
 
 def versions(required: Mapping[str, Iterable[str]], version_of: Callable[[str], str | None]) -> Finding:
@@ -101,7 +102,7 @@ def openmp(records: Mapping[str, str]) -> Finding:
 def torch_build(version_py: str, gpus: tuple[str, ...]) -> Finding:
     """The device that torch was built for (its version.py) beside those that have a driver here."""
     name = "torch build"
-    built = re.search(r"^cuda\b[^=\n]*= *['\"]([\d.]+)['\"]", version_py, re.MULTILINE)
+    built = CUDA_OF_TORCH.search(version_py)
     if not version_py:
         return absent(name)
     # NVIDIA's driver names cards without its maker; what is not Intel's is NVIDIA's.
@@ -157,7 +158,7 @@ def look_once() -> tuple[Finding, ...]:
     return (
         versions({name: lines for name, lines in required.items() if lines}, host.version_of),
         owners(records),
-        torch_build(host.read_text(version_py) if version_py else "", tuple(host.accelerators())),
+        torch_build(host.read_text(version_py) if version_py else "", tuple(host.nvidia_cards())),
         openmp(records),
     )
 

@@ -12,13 +12,14 @@ import click
 
 from optibench.commands.shared import command_line, request_from_options
 from optibench.errors import OptibenchError
-from optibench.options import Duration, data_options, model_options, workload_options
+from optibench.options import Duration, data_options, device_option, model_options, workload_options
 from optibench.progress import Progress
 
 
 @click.command()
 @click.argument("model", required=False)
 @workload_options
+@device_option
 @data_options
 @click.option("--budget", type=Duration(), help="Time for measuring, such as 90s or 10m. [default: 5m]")
 @click.option("--out", type=click.Path(path_type=Path), help="The run's folder. [default: ./optibench-runs/TIME-MODEL]")

@@ -21,9 +21,11 @@ def doctor(as_json: bool, strict: bool) -> None:
     import msgspec
 
     from optibench import doctor as checks
+    from optibench import gpus
+    from optibench.checks import gpu
     from optibench.render.plain import plain
 
-    found = checks.worst_first(checks.findings())
+    found = checks.worst_first(checks.findings(of_gpus=gpu.look(gpus.look())))
     bad = [finding for finding in found if not finding.fine]
     if as_json:
         click.echo(msgspec.json.format(msgspec.json.encode(found), indent=2).decode())

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from optibench.commands.shared import request_from_options
-from optibench.options import data_options, model_options
+from optibench.options import data_options, device_option, model_options
 from optibench.progress import Progress
 
 
@@ -18,6 +18,7 @@ from optibench.progress import Progress
 @click.option("--precision", default="fp32", show_default=True, help="fp32, int8, int8-dynamic, int8-weights, ...")
 @click.option("--target", default="cpu", show_default=True, help="What it is built for.")
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="A new folder for the artifact.")
+@device_option
 @data_options
 @model_options
 def export(model: str, backend: str, precision: str, target: str, out: Path, **asked: Any) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from optibench.commands.shared import command_line, request_from_options
-from optibench.options import Commands, Duration, Percent, data_options, model_options, workload_options
+from optibench.options import Commands, Duration, Percent, data_options, device_option, model_options, workload_options
 from optibench.progress import Progress
 
 if TYPE_CHECKING:
@@ -70,6 +70,7 @@ FORMATS = ("text", "markdown", "junit", "json", "github")
 )
 @click.option("--run-dir", type=click.Path(path_type=Path), help="With --against: the new run's folder.")
 @workload_options
+@device_option
 @data_options
 @model_options
 def gate(

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from optibench.options import device_option
 from optibench.progress import Progress
 
 
@@ -65,6 +66,7 @@ def bundle_run(run: Path, out: Path | None) -> None:
 @click.option("--dataset", metavar="FILE_OR_HUB_ID", help="Where the data set lies now, if it was moved.")
 @click.option("--calibration", metavar="FILE_OR_HUB_ID", help="Where the calibration data lie now, if moved.")
 @click.option("--targets-dir", type=click.Path(path_type=Path), help="A folder with target files of your own.")
+@device_option
 @click.option("--trust-remote-code", is_flag=True, help="RISK: runs Python code that comes with the model.")
 @click.option("--allow-pickle", is_flag=True, help="RISK: loads pickled weights, which can run any code.")
 @click.option("--json", "as_json", is_flag=True, help="Print replay.json on standard output, and nothing else.")

@@ -42,7 +42,7 @@ def list_backends(as_json: bool) -> None:
         except OptibenchError as error:  # a broken plugin does not hide the others
             precisions, whys = [], [str(error)]
         runs = any(why is None for why in whys)
-        reason = None if runs else (whys[0] if whys else "no target fits this machine")
+        reason = None if runs else "; ".join(dict.fromkeys(filter(None, whys))) or "no target fits this machine"
         if name != "fake":  # for tests; it says so itself, and would only puzzle here
             rows.append({"backend": name, "here": runs, "reason": reason, "precisions": precisions})
     show_rows(

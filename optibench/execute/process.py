@@ -17,6 +17,9 @@ import msgspec
 
 from optibench.execute.base import LaneDied
 
+KILL_SECONDS = 5.0
+"""A process inside a driver that hangs does not end even if it is killed: after so long it is left behind."""
+
 
 class ProcessLane:
     """``python -m MODULE`` with a pair of pipes of its own; what it prints goes to ``log``. ``python`` is this
@@ -106,7 +109,8 @@ class ProcessLane:
         """Ends the process and everything that it started. A thread that waits in ``ask`` then sees it die."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.wait(timeout=KILL_SECONDS)
         for fd in (self.request, self.reply):
             if fd >= 0:
                 os.close(fd)

@@ -8,6 +8,7 @@ from optibench.render.units import (
     NONE,
     bytes_text,
     change_text,
+    joules_text,
     ratio_text,
     score_places,
     score_text,
@@ -18,6 +19,7 @@ from optibench.results import CaseResult, Comparison, Latency, ScoreResult
 from optibench.values import Executed
 
 PEAK = "% of peak"
+DEVICE, ENERGY, DEVICE_MEMORY = "on device", "energy a call", "device memory"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +62,12 @@ def columns(comparison: Comparison) -> list[Column]:
         result.append(column("cosine", [f"{case.parity.cosine:.4f}" if case.parity else NONE for case in cases]))
     if any(case.peak_share for case in cases):
         result.append(column(PEAK, [share_text(case.peak_share) if case.peak_share else NONE for case in cases]))
+    if any(case.device_seconds is not None for case in cases):
+        result.append(column(DEVICE, [seconds_text(case.device_seconds) for case in cases]))
+    if any(case.energy_joules_per_call is not None for case in cases):
+        result.append(column(ENERGY, [joules_text(case.energy_joules_per_call) for case in cases]))
+    if any(case.device_memory_bytes is not None for case in cases):
+        result.append(column(DEVICE_MEMORY, [bytes_text(case.device_memory_bytes) for case in cases]))
     return [
         *result,
         column("size", [bytes_text(case.artifact_bytes) for case in cases]),

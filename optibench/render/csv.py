@@ -48,6 +48,7 @@ def _row(case: CaseResult, best: str | None) -> dict[str, Cell]:
         **_fields(change, "low mid high", "score_change_{}"),
         **_fields(case.parity, "cosine cosine_min max_abs_difference top1_agreement"),
         **_fields(case, "within_floor multiply_adds peak_share limit"),
+        **_fields(case, "device_seconds device_memory_bytes energy_joules_per_call"),
         "recommended": case.case == best,
         "notes": " / ".join(case.notes) or None,
     }

@@ -158,6 +158,7 @@ def _environment(comparison: Comparison) -> list[tuple[str, str]]:
         ("governor", host.governor or "not known"),
         ("memory", bytes_text(host.memory_bytes)),
         ("GPUs", listed(host.gpus) or "none"),
+        *([("NVIDIA driver", f"{host.nvidia.driver}, CUDA {host.nvidia.cuda}")] if host.nvidia else []),
         ("system", host.os),
         ("Python", host.python),
         *sorted(host.packages.items()),

@@ -90,7 +90,7 @@ def legend(comparison: Comparison) -> list[str]:
     if any(case.within_floor is False for case in cases):
         floor = f"{comparison.workload.accuracy_floor * 100:.4g}%"
         lines.append(f"Below floor: under {floor} of the reference's score; never recommended.")
-    return [*lines, *limits(comparison)]
+    return [*lines, *limits(comparison), *devices(comparison)]
 
 
 def limits(comparison: Comparison) -> list[str]:
@@ -102,11 +102,29 @@ def limits(comparison: Comparison) -> list[str]:
             rates.append(f"memory {bytes_text(found.memory_bytes_per_second)}/s")
         if rates:
             lines.append(f"% of peak: of the most that {target} reached in the precision executed ({listed(rates)}).")
+        if sheets := sorted(set(found.published.values())):
+            lines.append(f"Published, not measured, of {target}: {listed(list(found.published))} ({listed(sheets)}).")
         lines += [f"Not known of {target}: {name} ({reason})." for name, reason in found.missing.items()]
     if any(case.peak_share == 1 for case in comparison.cases):
         lines.append("100%: this case was faster than the matrix product, so the limit is what it reached itself.")
     if bound := [case for case in comparison.cases if case.limit == "memory"]:
         lines.append(f"Reading the weights limits more than computing with them: {_names(comparison, bound)}.")
+    return lines
+
+
+def devices(comparison: Comparison) -> list[str]:
+    """Which GPU each target's cases ran on, and what the columns about it mean."""
+    lines = []
+    for target, gpu in comparison.gpus.items():
+        driver = comparison.host.nvidia.driver if comparison.host.nvidia else "unknown"
+        lines.append(
+            f"{target} ran on GPU {gpu.number}: {gpu.name} ({gpu.uuid}), compute capability {gpu.compute_capability}, "
+            f"driver {driver}."
+        )
+    if any(case.device_seconds is not None for case in comparison.cases):
+        lines.append("On device: a call by the device's own events; p50 is what the host waits for.")
+    if any(case.energy_joules_per_call is not None for case in comparison.cases):
+        lines.append("Energy a call: of the whole GPU, by its counter, over a second or more of calls in a row.")
     return lines
 
 

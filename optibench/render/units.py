@@ -19,6 +19,11 @@ def bytes_text(count: float | None) -> str:
     return _scaled(count, (("GB", 1e9), ("MB", 1e6), ("kB", 1e3), ("B", 1.0)))
 
 
+def joules_text(joules: float | None) -> str:
+    """``1.24 J``, ``12.3 mJ``."""
+    return _scaled(joules, (("J", 1.0), ("mJ", 1e-3), ("µJ", 1e-6)))
+
+
 def operations_text(per_second: float) -> str:
     """``201 Gop/s``, ``1.92 Top/s``."""
     return _scaled(per_second, (("Top/s", 1e12), ("Gop/s", 1e9), ("Mop/s", 1e6)))

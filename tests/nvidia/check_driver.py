@@ -38,17 +38,3 @@ def test_every_cuda_function_that_is_used_exists() -> None:
     }
     assert "cudaMalloc" in top
     assert not [name for name in sorted(top) if not hasattr(runtime, name)]
-
-
-def test_every_nvml_function_that_is_used_exists() -> None:
-    import ast
-    from pathlib import Path
-
-    import pynvml
-
-    from optibench.nvidia import card
-
-    tree = ast.parse(Path(card.__file__).read_text())
-    used = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute) and node.attr.startswith("nvml")}
-    assert "nvmlInit" in used
-    assert not [name for name in sorted(used) if not hasattr(pynvml, name)]

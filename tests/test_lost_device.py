@@ -1,0 +1,93 @@
+"""A device that dies in a round: it is asked anew, whoever used it leaves with the reason, and the rest goes on."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from optibench import turns
+from optibench.execute import inline, process
+from optibench.execute.base import LaneDied
+from optibench.values import Job
+from tests.test_turns import WORKLOAD, folder, job
+
+__all__ = ["folder"]
+
+
+class Dying(inline.InlineLane):
+    """Dies of the request named."""
+
+    def __init__(self, of: str) -> None:
+        super().__init__()
+        self.of = of
+
+    def ask(self, request: Any, timeout_seconds: float) -> dict[str, Any]:
+        if type(request).__name__ == self.of:
+            raise LaneDied("it did not answer within 30 s, and was stopped")
+        return super().ask(request, timeout_seconds)
+
+
+def run(folder: Path, of: str, gone: str | None) -> tuple[list[turns.Turner], list[str], list[str]]:
+    """A round of two cases on a GPU, the first of which dies, and one on the processor."""
+    jobs = [
+        *(msgspec.structs.replace(job(folder, precision), device="GPU-0") for precision in ("fp32", "bf16")),
+        job(folder, "int8"),
+    ]
+    asked: list[str] = []
+    launched: list[str] = []
+
+    def launch(one: Job) -> inline.InlineLane:
+        launched.append(one.case.precision)
+        return Dying(of) if one.case.precision == "fp32" else inline.InlineLane()
+
+    def probe(one: Job) -> str | None:
+        asked.append(one.device)
+        return gone if one.device else None
+
+    turners = turns.run_round(jobs, launch, WORKLOAD, seed=7, judge_in=folder, probe=probe)
+    return turners, asked, launched
+
+
+@pytest.mark.parametrize("of", ["Open", "Warm", "Turn", "Spend", "Judge"])
+def test_who_shares_a_device_that_is_gone_leaves_with_the_reason_and_the_rest_goes_on(folder: Path, of: str) -> None:
+    (dead, sibling, other), asked, launched = run(folder, of, "the GPU no longer answers")
+    assert (dead.status, dead.reason) == ("failed", "it did not answer within 30 s, and was stopped")
+    assert (sibling.status, sibling.reason) == ("failed", "the GPU no longer answers")
+    assert other.measurement() is not None
+    assert asked == ["GPU-0"]
+    assert ("bf16" in launched) == (of != "Open")  # nothing is started on a device that is gone
+
+
+@pytest.mark.parametrize("of", ["Open", "Turn"])
+def test_a_device_that_still_answers_keeps_its_other_cases(folder: Path, of: str) -> None:
+    (dead, sibling, other), asked, _ = run(folder, of, None)
+    assert dead.status == "failed"
+    assert sibling.measurement() is not None
+    assert other.measurement() is not None
+    assert asked == ["GPU-0"]  # once for each that failed, not for each turn
+
+
+def test_nothing_is_asked_while_nothing_fails(folder: Path) -> None:
+    _, asked, _ = run(folder, "nothing", "gone")
+    assert asked == []
+
+
+def test_a_worker_that_even_a_kill_does_not_end_is_left_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Inside a driver that hangs a process outlives SIGKILL until the driver lets go."""
+    monkeypatch.setattr(process, "KILL_SECONDS", 0.05)
+    lane = process.ProcessLane("optibench.worker", {}, tmp_path / "log")
+    real, lane.process = lane.process, subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+    try:
+        monkeypatch.setattr("os.killpg", lambda group, signal: None)  # nothing that is sent arrives
+        lane.close()
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            lane.ask({}, 1.0)
+    finally:
+        for left in (real, lane.process):
+            left.kill()
+            left.wait()
