@@ -67,7 +67,10 @@ class PyTorchSession:
     def feed(self, inputs: Mapping[str, numpy.ndarray]) -> dict[str, Any]:
         from optibench.checkpoint import accepted
 
-        return {name: tensor.to(self.device) for name, tensor in accepted(self.model, inputs).items()}
+        made = {name: tensor.to(self.device) for name, tensor in accepted(self.model, inputs).items()}
+        # Pictures and sounds come in float32: a model in half precision takes them in its own, as a server would.
+        dtype = next(self.model.parameters()).dtype
+        return {name: tensor.to(dtype) if tensor.is_floating_point() else tensor for name, tensor in made.items()}
 
     def call(self, inputs: dict[str, Any]) -> Any:
         outputs = self.model(**inputs)
