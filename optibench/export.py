@@ -72,12 +72,18 @@ def samples_of(build: Build) -> list[dict[str, numpy.ndarray]]:
 
 
 def torch_model(model: Model) -> Any:
-    """The reference in fp32, loaded once a process."""
+    """The reference in fp32, loaded once a process. Weights that it computes of others at each call (weight norm) are
+    made plain weights of the same values, as quantizers and runtimes want them."""
+    from torch.nn.utils import parametrize
+
     from optibench.checkpoint import load
 
     if model.path not in _loaded:
         _loaded.clear()
         _loaded[model.path] = load(model)
+        for module in list(_loaded[model.path].modules()):
+            for name in list(module.parametrizations) if parametrize.is_parametrized(module) else ():
+                parametrize.remove_parametrizations(module, name, leave_parametrized=True)
     return _loaded[model.path]
 
 
