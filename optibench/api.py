@@ -45,6 +45,8 @@ def compare(
     dataset: str | Path | None = None,
     columns: Mapping[str, str] | None = None,
     calibration: str | Path | None = None,
+    input_shapes: Mapping[str, str] | None = None,
+    input_file: str | Path | None = None,
     limit: int | None = None,
     batches: Sequence[int] = (1,),
     lengths: Sequence[int] = (),
@@ -74,6 +76,8 @@ def compare(
         "dataset": dataset,
         "columns": columns or {},
         "calibration": calibration,
+        "input_shapes": input_shapes or {},
+        "input_file": input_file,
         "limit": limit,
         "batches": batches,
         "lengths": lengths,
@@ -118,7 +122,8 @@ def plan(request: Request, say: Say = lambda text: None, only_build: bool = Fals
     check_names(request, known)
     alias = models.aliases().get(request.model)
     # The alias's own data, unless its package is absent: then the run measures speed, and says so.
-    if alias and not request.dataset and alias.dataset and models.local_path(alias.dataset):
+    own = alias is not None and request.task in (None, alias.task)
+    if alias and own and not request.dataset and alias.dataset and models.local_path(alias.dataset):
         request = msgspec.structs.replace(request, dataset=alias.dataset, columns=request.columns or alias.columns)
         if alias.calibration and not request.calibration and models.local_path(alias.calibration):
             request = msgspec.structs.replace(request, calibration=alias.calibration)

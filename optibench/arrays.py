@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import zipfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,13 +26,15 @@ def collated(inputs: Sequence[Arrays], pads: Mapping[str, int], least: int = 0) 
     return {name: np.stack([filled(name, one[name]) for one in inputs]) for name in inputs[0]}
 
 
-def save(path: Path, batches: Sequence[Arrays]) -> None:
-    """Batches as one .npz; keys are ``INDEX/NAME``."""
+def save(path: Path, batches: Iterable[Arrays]) -> None:
+    """Batches as one .npz; keys are ``INDEX/NAME``. Written as they come, so that they need not all be in memory."""
     import numpy as np
 
-    arrays = {f"{index}/{name}": array for index, batch in enumerate(batches) for name, array in batch.items()}
-    with path.open("wb") as file:
-        np.savez(file, allow_pickle=False, **arrays)
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as stored:
+        for index, batch in enumerate(batches):
+            for name, array in batch.items():
+                with stored.open(f"{index}/{name}.npy", "w", force_zip64=True) as file:
+                    np.lib.format.write_array(file, np.asanyarray(array), allow_pickle=False)
 
 
 def batches_of(path: Path) -> Iterator[dict[str, numpy.ndarray]]:

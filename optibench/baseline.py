@@ -228,11 +228,12 @@ def baseline_of_functions(cases: tuple[CaseFigures, ...]) -> Baseline:
 # Numbers in one line
 
 
-def packed(values: Sequence[float]) -> str:
-    """Numbers as one line of text: bytes where all are small whole numbers, else 32-bit floats; compressed."""
+def packed(values: Sequence[float | tuple[float, ...]]) -> str:
+    """Numbers (of several an example: one example's after the other) as one line of text: bytes where all are small
+    whole numbers, else 32-bit floats; compressed."""
     import numpy as np
 
-    array = np.asarray(values, np.float64)
+    array = np.asarray(values, np.float64).ravel()
     small = bool(((array >= 0) & (array <= 255) & (array == np.floor(array))).all())
     kind = "uint8" if small else "<f4"
     return f"{kind}:{base64.b64encode(zlib.compress(array.astype(kind).tobytes(), 9)).decode()}" if len(array) else ""

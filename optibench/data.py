@@ -1,19 +1,20 @@
 """Rows of data by role, from a local file, a package or a Hub data set.
 
 A name is one of: a path to a .csv, .tsv, .jsonl, .json, .parquet or .txt file (one text a line);
-``package:module/sub/file`` for a file inside an installed distribution; a Hub id,
-``user/name[@revision][:config[:split]]``.
+``package:module/sub/file`` for a file inside an installed distribution; a folder whose subfolders are labels and hold
+pictures or sounds; a Hub id, ``user/name[@revision][:config[:split]]``. Media are found from the file that names them.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
-from optibench import hub
+from optibench import hub, media
 from optibench.errors import OptibenchError, first_line
 from optibench.models import local_path
 from optibench.values import DataRef
@@ -21,15 +22,20 @@ from optibench.values import DataRef
 TEXT_SUFFIXES = (".txt", ".cor")
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".parquet", *TEXT_SUFFIXES)
 SPLITS = ("test", "validation", "train")
+LABELS = ("label", "tags", "answers", "transcript")
+"""Roles that say what is right; the others are what a model is given."""
 
 Row = dict[str, Any]
 
 
-def rows(name: str, roles: Mapping[str, Sequence[str]], columns: Mapping[str, str]) -> list[Row]:
+def rows(
+    name: str, roles: Mapping[str, Sequence[str]], columns: Mapping[str, str], whole: Collection[str] = ()
+) -> list[Row]:
     """All rows of the data set ``name``, each a dict by role.
 
     ``roles`` maps a role to the column names it usually goes by (a role ending in ``?`` may be absent);
-    ``columns`` is what the user said instead. Rows that lack a value are an error that names the row.
+    ``columns`` is what the user said instead; ``whole`` are roles whose values may be lists or objects. Pictures and
+    sounds become Media. Rows that lack a value are an error that names the row.
     """
     table = _read(name)
     if not table:
@@ -37,8 +43,13 @@ def rows(name: str, roles: Mapping[str, Sequence[str]], columns: Mapping[str, st
     have = list(dict.fromkeys(column for row in table for column in row))
     chosen = _chosen_columns(name, have, roles, columns)
     result = [{role: row.get(column) for role, column in chosen.items()} for row in table]
+    path = local_path(name)
+    home = path if path is None or path.is_dir() else path.parent
     for number, row in enumerate(result, 1):
         for role, value in row.items():
+            if role in media.ROLES and not _is_nothing(value):
+                row[role] = media.media_of(value, role, number, home)
+                continue
             if _is_nothing(value):
                 raise OptibenchError(
                     f"Row {number} of the data set {name} has no {role} (column {chosen[role]!r}). "
@@ -49,7 +60,7 @@ def rows(name: str, roles: Mapping[str, Sequence[str]], columns: Mapping[str, st
                     f"Row {number} of the data set {name} holds half a character as {role} (column {chosen[role]!r}): "
                     "a surrogate without its other half, which no tokenizer takes. Mend or leave out the row."
                 )
-            if isinstance(value, dict | list):
+            if isinstance(value, dict | list) and role not in whole:
                 raise OptibenchError(
                     f"Row {number} of the data set {name} holds a {type(value).__name__} as {role} (column "
                     f"{chosen[role]!r}), where one text or number is expected. Say which column with --columns "
@@ -119,8 +130,13 @@ def _read(name: str) -> list[Row]:
         if name.startswith((".", "/", "~", "package:")) or name.lower().endswith(SUFFIXES):
             raise OptibenchError(f"There is no data file {name}. Give a path to a file, or a Hub data set's id.")
         return _hub_rows(name)
+    if path.is_dir() and (found := media.rows_of_folder(path)):
+        return found
     if path.is_dir() or path.suffix.lower() not in SUFFIXES:
-        raise OptibenchError(f"{name} is not a data file that is known: expected one of {', '.join(SUFFIXES)}.")
+        raise OptibenchError(
+            f"{name} is not a data file that is known: expected one of {', '.join(SUFFIXES)}, or a folder with a "
+            "subfolder of pictures or sounds for each label."
+        )
     if path.stat().st_size == 0:
         return []
     try:
@@ -168,17 +184,28 @@ def _with_names(table: list[Row], names: Mapping[str, Sequence[str]]) -> list[Ro
     for row in table:
         for column, known in names.items():
             value = row.get(column)
-            if isinstance(value, int) and 0 <= value < len(known):
-                row[column] = NamedLabel(value)
-                row[column].name = known[value]
+            if isinstance(value, list):
+                row[column] = [_named(one, known) for one in value]
+            else:
+                row[column] = _named(value, known)
     return table
+
+
+def _named(value: Any, known: Sequence[str]) -> Any:
+    if not isinstance(value, int) or not 0 <= value < len(known):
+        return value
+    label = NamedLabel(value)
+    label.name = known[value]
+    return label
 
 
 def _names_from_metadata(metadata: Mapping[bytes, bytes]) -> dict[str, list[str]]:
     """The names of class labels that the Hub's Parquet files carry in their schema; {} where there are none."""
     try:
         features = json.loads(metadata[b"huggingface"])["info"]["features"]
-        return {column: f["names"] for column, f in features.items() if f.get("_type") == "ClassLabel"}
+        # A list of labels (a tag for each token) has the names one level down.
+        inner = {column: f.get("feature", f) for column, f in features.items() if isinstance(f, dict)}
+        return {column: f["names"] for column, f in inner.items() if f.get("_type") == "ClassLabel"}
     except (KeyError, ValueError, TypeError, AttributeError):
         return {}
 
@@ -257,7 +284,11 @@ def _hub_rows(name: str) -> list[Row]:
             found = datasets.get_dataset_split_names(repo, config, **options)
             split = next((s for s in SPLITS if s in found), found[0])
         loaded = datasets.load_dataset(repo, config, split=split, **options)
-        names = {c: f.names for c, f in loaded.features.items() if isinstance(f, datasets.ClassLabel)}
+        for column, feature in loaded.features.items():
+            if isinstance(feature, datasets.Image | datasets.Audio):  # decoded here, as files' are
+                loaded = loaded.cast_column(column, type(feature)(decode=False))
+        inner = {column: getattr(f, "feature", f) for column, f in loaded.features.items()}
+        names = {c: f.names for c, f in inner.items() if isinstance(f, datasets.ClassLabel)}
         return _with_names([dict(row) for row in loaded], names)
     except Exception as error:  # datasets raises its own, huggingface_hub's, httpx's and ValueError alike
         raise OptibenchError(
@@ -271,26 +302,49 @@ CALIBRATION_ROWS = 96
 MIN_HELD_OUT = 32
 
 
-def split(all_rows: Sequence[Row], limit: int | None, seed: int) -> tuple[list[Row], list[Row]]:
-    """Evaluation and calibration rows of one data set, drawn by ``seed``; no text stands in both.
+def split(
+    all_rows: Sequence[Row], limit: int | None, seed: int, group: str | None = None
+) -> tuple[list[Row], list[Row]]:
+    """Evaluation and calibration rows of one data set, drawn by ``seed``; nothing that a model is given stands in both.
 
     A quarter of the rows, at most CALIBRATION_ROWS, is held out; of a data set too small to spare MIN_HELD_OUT rows
-    nothing is, and calibration falls back on default_texts. ``limit`` cuts the evaluation rows.
+    nothing is, and calibration falls back on default_texts. ``limit`` cuts the evaluation rows. Rows with the same
+    value of the role ``group`` (a query's documents) stay together.
     """
     import random
 
-    order = list(range(len(all_rows)))
+    groups: dict[Any, list[int]] = {}
+    for number, row in enumerate(all_rows):
+        groups.setdefault(row[group] if group else number, []).append(number)
+    order = list(groups.values())
     random.Random(seed).shuffle(order)  # noqa: S311 (a split, no secret)
-    held = min(CALIBRATION_ROWS, len(order) // 4)
+    held = min(CALIBRATION_ROWS, len(all_rows) // 4)
     held = held if held >= MIN_HELD_OUT else 0
-    evaluation = [all_rows[i] for i in sorted(order[held:])][:limit]
-    seen = {value for row in evaluation for value in _texts(row)}
-    calibration = [all_rows[i] for i in sorted(order[:held]) if not seen & set(_texts(all_rows[i]))]
-    return evaluation, calibration
+    first = 0
+    while first + 1 < len(order) and sum(map(len, order[:first])) < held:
+        first += 1
+    judging = sorted(order[first:])
+    if limit is not None:
+        judging = judging[: max(1, sum(total <= limit for total in accumulate(map(len, judging))))]
+    evaluation = [all_rows[i] for members in judging for i in members]
+    seen = {value for row in evaluation for value in _given(row)}
+    held_out = sorted(i for members in order[:first] for i in members)
+    return evaluation, [all_rows[i] for i in held_out if not seen & set(_given(all_rows[i]))]
 
 
-def _texts(row: Row) -> list[str]:
-    return [str(value) for role, value in row.items() if role != "label"]
+def _given(row: Row) -> list[str]:
+    """What a model is given of the row, as text."""
+    return [str(value) for role, value in row.items() if role not in LABELS]
+
+
+def words_of(row: Row) -> list[str]:
+    """All words of a row's texts."""
+    values = [value for role, value in row.items() if role not in LABELS]
+    return [word for value in values if isinstance(value, str | list) for word in _joined(value).split()]
+
+
+def _joined(value: str | list[Any]) -> str:
+    return value if isinstance(value, str) else " ".join(map(str, value))
 
 
 def default_texts(count: int) -> list[str]:

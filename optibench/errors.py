@@ -50,6 +50,8 @@ def unknown_name(kind: str, name: str, known: Iterable[str], hint: str = "") -> 
 def first_line(error: BaseException | str, limit: int = 300) -> str:
     """The first meaningful line of an error, short enough for a table; the log has the rest."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    # OpenVINO begins with places in its own code; what is wrong comes after them.
+    lines = [line for line in lines if not line.startswith("Exception from ")] or lines
     text = lines[0] if lines else ""
     if isinstance(error, BaseException) and not isinstance(error, OptibenchError):
         text = f"{type(error).__name__}: {text}" if text else type(error).__name__

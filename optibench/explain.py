@@ -58,7 +58,7 @@ def reasons(result: CaseResult, host: Host) -> list[str]:
             )
         if executed.fallback_nodes:
             found.append(f"{executed.fallback_nodes} nodes run on another device, with copies between")
-        rows = result.batch * max(result.length, 1)
-        if rows < ROWS_PER_THREAD * max(executed.threads, 1):
+        rows = result.batch * result.length
+        if rows and rows < ROWS_PER_THREAD * max(executed.threads, 1):
             found.append(f"{rows} rows are few for {executed.threads} threads: conversions outweigh the products")
     return found

@@ -1,7 +1,6 @@
 """From a checkpoint to a graph (ONNX, OpenVINO), by transformers' own exporters, and the check that it is dynamic.
 
-Traced with two rows of different real lengths: with one row the batch would be fixed at 1, and with a mask of ones
-only the mask would be dropped, both silently. Each export is run on a second shape against PyTorch before it is kept.
+What it is traced with is tracing.py's. Each export is run on a second shape against PyTorch before it is kept.
 """
 
 from __future__ import annotations
@@ -11,10 +10,12 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from optibench.arrays import batches_of, collated
+from optibench import plugins, tracing
+from optibench.arrays import batches_of
 from optibench.cache import Cache, Entry
 from optibench.errors import CaseFailed, Unsupported, first_line
 from optibench.host import package_versions
+from optibench.tasks.base import kind_of
 from optibench.values import Build, Model
 
 if TYPE_CHECKING:
@@ -35,6 +36,8 @@ def recipe(build: Build, form: str) -> dict[str, Any]:
     if build.model.is_graph:
         return {"kind": "given", "revision": build.model.ref.revision}
     tools = ("torch", "transformers", "onnx", "onnxscript") if form == "onnx" else ("torch", "transformers", "openvino")
+    # Which axes of pictures and sounds vary is told by the calibration samples, so these belong to the key.
+    seen = {} if _kind(build) == "text" else {"samples": build.calibration_sha256}
     return {
         "kind": "export",
         "version": 1,
@@ -43,7 +46,12 @@ def recipe(build: Build, form: str) -> dict[str, Any]:
         "weights": build.model.ref.weights_sha256,
         "task": build.model.ref.task,
         "tools": package_versions(tools),
+        **seen,
     }
+
+
+def _kind(build: Build) -> str:
+    return kind_of(plugins.load("task", build.model.ref.task))
 
 
 def exported(build: Build, form: str, cache: Cache, run: Run) -> Entry:
@@ -64,12 +72,18 @@ def samples_of(build: Build) -> list[dict[str, numpy.ndarray]]:
 
 
 def torch_model(model: Model) -> Any:
-    """The reference in fp32, loaded once a process."""
+    """The reference in fp32, loaded once a process. Weights that it computes of others at each call (weight norm) are
+    made plain weights of the same values, as quantizers and runtimes want them."""
+    from torch.nn.utils import parametrize
+
     from optibench.checkpoint import load
 
     if model.path not in _loaded:
         _loaded.clear()
         _loaded[model.path] = load(model)
+        for module in list(_loaded[model.path].modules()):
+            for name in list(module.parametrizations) if parametrize.is_parametrized(module) else ():
+                parametrize.remove_parametrizations(module, name, leave_parametrized=True)
     return _loaded[model.path]
 
 
@@ -83,17 +97,18 @@ def export(model: Model, form: str, folder: Path, samples: Sequence[Arrays]) -> 
     from optibench.checkpoint import accepted
 
     module = torch_model(model)
-    traced = accepted(module, ragged(samples, rows=2))
+    traced = accepted(module, tracing.batch(samples, rows=2))
+    free = tracing.free_axes(samples, traced)
     try:
         # Imported here, since an exporter that is not installed is a reason like any other.
         if form == "onnx":
             from transformers.exporters import OnnxConfig, OnnxExporter
 
-            exporter, config = OnnxExporter(), OnnxConfig(dynamic=True)
+            exporter, config = OnnxExporter(), OnnxConfig(dynamic=True, dynamic_shapes=free)
         else:
             from transformers.exporters import OpenVINOConfig, OpenVINOExporter
 
-            exporter, config = OpenVINOExporter(), OpenVINOConfig(dynamic=True)
+            exporter, config = OpenVINOExporter(), OpenVINOConfig(dynamic=True, dynamic_shapes=free)
         with torch.no_grad():
             exporter.export(module, dict(traced), config).save_pretrained(folder)
     except ImportError as error:
@@ -106,24 +121,6 @@ def not_installed(error: ImportError, form: str) -> Unsupported:
     """A library that building needs and that is not there, with the pip line that mends it."""
     extra = "onnxruntime" if form == "onnx" else form
     return Unsupported(f"{error.name or first_line(error)} is not installed: pip install 'optibench[{extra}]'")
-
-
-def ragged(samples: Sequence[Arrays], rows: int, length: int | None = None) -> dict[str, numpy.ndarray]:
-    """A batch of ``rows`` real samples of different lengths, the longest odd, so that nothing looks constant."""
-    import numpy as np
-
-    lengths = [len(next(iter(sample.values()))[0]) for sample in samples]
-    by_length = [samples[i] for i in np.argsort(lengths, kind="stable")]
-    middle = by_length[len(by_length) // 2 :] or by_length
-    longest = length or max(3, (min(len(next(iter(middle[0].values()))[0]), 33) - 1) | 1)
-    cut = [
-        {name: array[0, : max(2, longest - 3 * row)] for name, array in middle[row % len(middle)].items()}
-        for row in range(rows)
-    ]
-    batch = collated(cut, {})
-    if "token_type_ids" in batch:  # constant zeros would be folded away
-        batch["token_type_ids"][:, longest // 2 :] |= batch["attention_mask"][:, longest // 2 :]
-    return batch
 
 
 def graph_file(folder: Path, form: str) -> Path:
@@ -144,7 +141,7 @@ def check_second_shape(build: Build, form: str, folder: Path, run: Run) -> None:
 
     module = torch_model(build.model)
     limit = build.model.max_length or 512
-    batch = ragged(samples_of(build), rows=3, length=min(48, limit - 1))
+    batch = tracing.batch(samples_of(build), rows=3, length=min(48, limit - 1))
     with torch.no_grad():
         wanted = [o.float().numpy() for o in named_outputs(module(**accepted(module, batch))).values()]
     try:

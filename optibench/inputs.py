@@ -6,27 +6,30 @@ and, in its manifest's facts, labels and counts. Slim workers read the files wit
 
 from __future__ import annotations
 
-import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from optibench import data, plugins
+from optibench import data, media, plugins
 from optibench.arrays import collated, save
 from optibench.cache import sha256_of_file
-from optibench.errors import OptibenchError, first_line
+from optibench.errors import OptibenchError
+from optibench.given import arrays_from_file
 from optibench.host import package_versions
-from optibench.signature import Sizes, fixed_sizes, inputs_for, signature_of
-from optibench.tasks.base import tokenized
-from optibench.values import DataRef, Model, Shape, Value, Workload
+from optibench.processors import load_processor, pad_values, processor_digest, tokenizer_digest
+from optibench.signature import given, inputs_for, signature_of, sizes_for_data
+from optibench.tasks.base import kind_of, tokenized
+from optibench.values import DataRef, Model, Shape, Value, Workload, digest_of
 
 if TYPE_CHECKING:
     import numpy
 
 BATCH = 16
 """Rows of an evaluation batch; batches are made of inputs of like length, so little is padding."""
+MEDIA_STAND_INS = 24
+"""Synthetic pictures or sounds that compare outputs, and as many that calibrate."""
 CALIBRATION_LENGTHS = (4, 32, 128)
 """Calibration samples are cut at these lengths in turn: short inputs have ranges of their own."""
 
@@ -49,28 +52,35 @@ class Rows(Value, frozen=True, kw_only=True):
 def rows_of(model: Model, workload: Workload) -> Rows:
     """Reads and splits the data that the workload names; texts that every Python has stand in where it names none."""
     task = plugins.load("task", model.ref.task)
-    texts = [{"text": text} for text in data.default_texts(2 * data.CALIBRATION_ROWS)]
-    parity, calibration = texts[::2], texts[1::2]
-    calibration_id = data.DEFAULT_TEXTS_ID
-    evaluation, evaluation_id = parity, data.DEFAULT_TEXTS_ID
+    kind = kind_of(task)
+    stand_ins, stand_in_id = _stand_ins(task, kind)
+    evaluation, calibration = stand_ins[::2], stand_ins[1::2]
+    evaluation_id = calibration_id = stand_in_id
     if workload.dataset:
         if not task.COLUMNS:
             task.encode([], None, model, 0)  # says why this task cannot use data
-        everything = data.rows(workload.dataset, task.COLUMNS, workload.columns)
+        everything = data.rows(workload.dataset, task.COLUMNS, workload.columns, getattr(task, "WHOLE", ()))
         evaluation_id = workload.dataset
         if workload.calibration:
             evaluation = everything[: workload.limit]
         else:
-            evaluation, held_out = data.split(everything, workload.limit, workload.seed)
+            group = getattr(task, "GROUP", None)
+            evaluation, held_out = data.split(everything, workload.limit, workload.seed, group)
             if held_out:
                 calibration, calibration_id = held_out, workload.dataset
     if workload.calibration:
         calibration_id = workload.calibration
-        calibration = data.rows(workload.calibration, {"text": ("text", "sentence", "content")}, {})
-        seen = {str(value) for row in evaluation for role, value in row.items() if role != "label"}
-        calibration = [row for row in calibration if row["text"] not in seen][: data.CALIBRATION_ROWS]
+        role = {"text": "text", "image": "image", "sound": "audio"}[kind]
+        usual = ("text", "sentence", "content") if kind == "text" else task.COLUMNS[role]
+        calibration = data.rows(workload.calibration, {role: usual}, {})
+        seen = {str(value) for row in evaluation for other, value in row.items() if other not in data.LABELS}
+        calibration = [row for row in calibration if str(row[role]) not in seen][: data.CALIBRATION_ROWS]
         if not calibration:
-            raise OptibenchError(f"Every text of the calibration data {calibration_id} is evaluated too. Give others.")
+            raise OptibenchError(f"Every row of the calibration data {calibration_id} is evaluated too. Give others.")
+        if kind == "text" and hasattr(task, "row_of"):
+            calibration = [task.row_of(str(row["text"])) for row in calibration]
+    if workload.input_file or workload.input_shapes:
+        return Rows(sources=Sources(evaluation=None, calibration=_given_ref(workload)), evaluation=[], calibration=[])
     judged = bool(workload.dataset) or set(task.COLUMNS) == {"text"}
     return Rows(
         sources=Sources(
@@ -82,6 +92,24 @@ def rows_of(model: Model, workload: Workload) -> Rows:
     )
 
 
+def _given_ref(workload: Workload) -> DataRef:
+    """What a graph is calibrated with where the user says its inputs."""
+    shapes = digest_of(workload.input_shapes)
+    if workload.input_file is None:
+        return DataRef(id="noise of the shapes given", sha256=shapes, count=32)
+    path = Path(workload.input_file).expanduser()
+    return DataRef(id=path.name, sha256=digest_of([sha256_of_file(path), shapes]), count=1)
+
+
+def _stand_ins(task: Any, kind: str) -> tuple[list[dict[str, Any]], str]:
+    """Rows where the user gave no data, and what they are called. Half of them judge parity, half calibrate."""
+    if kind == "text":
+        row_of = getattr(task, "row_of", lambda text: {"text": text})
+        return [row_of(text) for text in data.default_texts(2 * data.CALIBRATION_ROWS)], data.DEFAULT_TEXTS_ID
+    role = "image" if kind == "image" else "audio"
+    return [{role: made} for made in media.stand_ins(role, 2 * MEDIA_STAND_INS)], media.STAND_IN_IDS[role]
+
+
 def recipe(model: Model, workload: Workload, sources: Sources) -> dict[str, Any]:
     """All that decides the inputs: the cache key."""
     return {
@@ -90,6 +118,7 @@ def recipe(model: Model, workload: Workload, sources: Sources) -> dict[str, Any]
         "model": model.ref.revision,
         "task": model.ref.task,
         "tokenizer": tokenizer_digest(model),
+        **({"processor": found} if (found := processor_digest(model)) else {}),
         "max_length": model.max_length,
         "labels": list(model.labels),
         "evaluation": sources.evaluation.sha256 if sources.evaluation else None,
@@ -100,52 +129,35 @@ def recipe(model: Model, workload: Workload, sources: Sources) -> dict[str, Any]
     }
 
 
-def tokenizer_digest(model: Model) -> int:
-    """A digest of the tokenizer's files beside the model (0 if there are none)."""
-    path = Path(model.path)
-    folder = path if path.is_dir() else path.parent
-    names = ("tokenizer.json", "tokenizer_config.json", "vocab.txt", "vocab.json", "merges.txt", "spiece.model")
-    found = "".join(sha256_of_file(folder / name) for name in names if (folder / name).is_file())
-    return zlib.crc32(found.encode()) if found else 0
-
-
 def make(folder: Path, model: Model, workload: Workload, rows: Rows) -> dict[str, Any]:
     """Writes the entry's files and gives its facts. Runs where transformers may be imported."""
     if model.ref.task == "graph":
         return _make_from_signature(folder, model, workload)
     task = plugins.load("task", model.ref.task)
-    tokenizer = load_tokenizer(model)
+    if kind_of(task) != "text":
+        from optibench import media_inputs
+
+        judged = bool(rows.sources.evaluation)
+        return media_inputs.make(folder, model, workload, rows.evaluation, rows.calibration, judged)
+    tokenizer = load_processor(model, "text")
     encoded = task.encode(rows.evaluation, tokenizer, model, workload.seed)
-    if not encoded.inputs:
+    inputs = list(encoded.inputs)
+    if not inputs:
         raise OptibenchError("None of the data's rows can be used for this task: no usable input is left.")
     pads = pad_values(tokenizer)
-    fixed = _fixed_sizes(model)
+    fixed = sizes_for_data(model)
     size, least = fixed.batch or BATCH, fixed.length or 0
-    order = sorted(range(len(encoded.inputs)), key=lambda i: len(encoded.inputs[i]["input_ids"]))
+    order = sorted(range(len(inputs)), key=lambda i: len(inputs[i]["input_ids"]))
     batches = [
-        collated([encoded.inputs[i] for i in order[start : start + size]], pads, least)
-        for start in range(0, len(order), size)
+        collated([inputs[i] for i in order[start : start + size]], pads, least) for start in range(0, len(order), size)
     ]
     save(folder / "evaluation.npz", batches)
     samples = _calibration_samples(task, rows, tokenizer, model, workload.seed)
     save(folder / "calibration.npz", [collated([sample], pads, least) for sample in samples])
-    texts = [str(value) for row in rows.calibration for role, value in row.items() if role != "label"]
+    words = [word for row in rows.calibration for word in data.words_of(row)]
     for shape in workload.shapes:
-        save(folder / f"shape-{shape.name}.npz", [_timing(tokenizer, texts, shape)])
-    return {"labels": encoded.labels if rows.sources.evaluation else [], "order": order, "names": list(batches[0])}
-
-
-def _fixed_sizes(model: Model) -> Sizes:
-    """What a graph fixes of its inputs. Error: more rows at a time than one, since data rarely fill whole batches."""
-    if not model.is_graph:
-        return Sizes(batch=None, length=None)
-    fixed = fixed_sizes(signature_of(Path(model.path)))
-    if (fixed.batch or 1) > 1:
-        raise OptibenchError(
-            f"This graph takes {fixed.batch} rows at a time, so texts cannot judge it one by one. Export it with a "
-            "free batch or a batch of 1, or give --task graph to time it alone."
-        )
-    return fixed
+        save(folder / f"shape-{shape.name}.npz", [_timing(tokenizer, words, shape)])
+    return {**encoded.facts(bool(rows.sources.evaluation)), "order": order, "names": list(batches[0])}
 
 
 def _calibration_samples(
@@ -153,27 +165,33 @@ def _calibration_samples(
 ) -> list[dict[str, numpy.ndarray]]:
     """One input a sample, cut at CALIBRATION_LENGTHS in turn by the tokenizer (which keeps the closing token).
 
-    Rows of the same roles as the evaluation's are encoded by the task; plain texts by the tokenizer alone.
+    Rows of several roles are encoded by the task; plain texts by the tokenizer alone.
     """
-    by_role = set(rows.calibration[0]) == set(rows.evaluation[0]) and len(rows.calibration[0]) > 1
+    given = [{role: value for role, value in row.items() if role not in data.LABELS} for row in rows.calibration]
+    by_role = hasattr(task, "row_of") or set(given[0]) != {"text"}
     samples: list[dict[str, numpy.ndarray]] = []
     for number, length in enumerate(CALIBRATION_LENGTHS):
         short = msgspec.structs.replace(model, max_length=min(length, model.max_length or length))
-        mine = rows.calibration[number :: len(CALIBRATION_LENGTHS)]
+        mine = given[number :: len(CALIBRATION_LENGTHS)]
         if by_role:
             samples += task.encode(mine, tokenizer, short, seed).inputs
         else:
             samples += [tokenized(tokenizer, str(row["text"]), None, short) for row in mine]
-    return [{name: array for name, array in sample.items() if array.ndim} for sample in samples]
+    return [without_marks(sample) for sample in samples]
 
 
-def _timing(tokenizer: Any, texts: Sequence[str], shape: Shape) -> dict[str, numpy.ndarray]:
+def without_marks(arrays: Mapping[str, numpy.ndarray]) -> dict[str, numpy.ndarray]:
+    """The arrays that a model takes: those whose names begin with ``_`` are for ``answers`` alone."""
+    return {name: array for name, array in arrays.items() if not name.startswith("_")}
+
+
+def _timing(tokenizer: Any, words: Sequence[str], shape: Shape) -> dict[str, numpy.ndarray]:
     """Rows of real text, each exactly ``shape.length`` tokens: no padding, since padding's cost is not the model's."""
     import numpy as np
 
-    words = " ".join(texts).split()
     if not words:
         raise OptibenchError("The calibration texts hold no words, so there is nothing to time. Give others.")
+    words = list(words)
     while len(words) < 4 * shape.length:
         words = words * 2
     rows = []
@@ -189,39 +207,31 @@ def _timing(tokenizer: Any, texts: Sequence[str], shape: Shape) -> dict[str, num
     return {name: np.asarray([row[name] for row in rows], np.int64) for name in rows[0]}
 
 
-def load_tokenizer(model: Model) -> Any:
-    """The model's own tokenizer, from the files beside it."""
-    from transformers import AutoTokenizer
-
-    path = Path(model.path)
-    folder = path if path.is_dir() else path.parent
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=model.trust_remote_code)
-    except Exception as error:  # the libraries below raise whatever their parsers do
-        raise OptibenchError(
-            f"The tokenizer of {model.ref.id} cannot be loaded: {first_line(error)}. "
-            "Put tokenizer.json (or its vocabulary) and tokenizer_config.json beside the model."
-        ) from error
-    if tokenizer.pad_token_id is None:
-        tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
-    return tokenizer
-
-
-def pad_values(tokenizer: Any) -> dict[str, int]:
-    """What fills up a shorter row, by input name (0 for those not named)."""
-    return {"input_ids": tokenizer.pad_token_id or 0, "token_type_ids": getattr(tokenizer, "pad_token_type_id", 0)}
-
-
 def _make_from_signature(folder: Path, model: Model, workload: Workload) -> dict[str, Any]:
     """Inputs for a finished graph, from its inputs' names, types and shapes."""
-    signature = signature_of(Path(model.path))
+    own = signature_of(Path(model.path))
+    signature = given(own, workload.input_shapes, workload.input_file)
+    real = arrays_from_file(own, workload.input_file) if workload.input_file else {}
+    if len(real) == len(own):  # nothing is left to make up
+        for name in (*(f"shape-{shape.name}" for shape in workload.shapes), "evaluation", "calibration"):
+            save(folder / f"{name}.npz", [real])
+        return {"labels": [], "order": list(range(_rows(real))), "names": [i.name for i in own]}
+
+    def made(shape: Shape, seed: int) -> dict[str, numpy.ndarray]:
+        return inputs_for(signature, shape, seed) | real
+
     for shape in workload.shapes:
-        save(folder / f"shape-{shape.name}.npz", [inputs_for(signature, shape, workload.seed)])
+        save(folder / f"shape-{shape.name}.npz", [made(shape, workload.seed)])
     small = Shape(batch=2, length=workload.shapes[0].length and min(workload.shapes[0].length, 48))
-    evaluation = [inputs_for(signature, small, workload.seed + 1 + i) for i in range(8)]
+    evaluation = [made(small, workload.seed + 1 + i) for i in range(8)]
     save(folder / "evaluation.npz", evaluation)
     one = Shape(batch=1, length=small.length)
-    calibration = [inputs_for(signature, one, workload.seed + 1000 + i) for i in range(32)]
+    calibration = [made(one, workload.seed + 1000 + i) for i in range(32)]
     save(folder / "calibration.npz", calibration)
-    count = sum(len(next(iter(batch.values()))) for batch in evaluation)
+    count = sum(map(_rows, evaluation))
     return {"labels": [], "order": list(range(count)), "names": [i.name for i in signature], "synthetic": True}
+
+
+def _rows(arrays: Mapping[str, numpy.ndarray]) -> int:
+    """As graph.answers counts them."""
+    return len(next(iter(arrays.values())))

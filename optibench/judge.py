@@ -261,9 +261,11 @@ def _change(
     import numpy as np
 
     labels, new, old = unpacked(baseline.labels), unpacked(mine.outcomes), unpacked(base.outcomes)
-    if labels and len(labels) == len(new) == len(old):
+    if labels and len(new) == len(old) and len(new) and len(new) % len(labels) == 0:
         function = plugins.load("task", run.model.task).METRICS[metric]
-        return stats.paired_change(function, np.array(new), np.array(old), np.array(labels), seed=baseline.seed)
+        shape = (len(labels),) if len(new) == len(labels) else (len(labels), len(new) // len(labels))
+        mine_now, theirs = (np.array(values).reshape(shape) for values in (new, old))
+        return stats.paired_change(function, mine_now, theirs, np.array(labels), seed=baseline.seed)
     count = baseline.dataset.count if baseline.dataset else 0
     return stats.unpaired_change(mine.scores[metric], count, base.scores[metric], count)
 

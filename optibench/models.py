@@ -21,12 +21,13 @@ Say = Callable[[str], None]
 
 ARCHITECTURES = {
     # The last part of an architecture's class name says its task: transformers' own convention.
-    "ForSequenceClassification": "text-classification",
+    "ForSequenceClassification": "text-classification",  # of sound, where the model hears: see inferred_task
     "ForMaskedLM": "fill-mask",
     "ForPreTraining": "feature-extraction",  # its heads differ (ELECTRA's tells false words); the encoder is there
     "ForTokenClassification": "token-classification",
     "ForQuestionAnswering": "question-answering",
     "ForImageClassification": "image-classification",
+    "ForImageClassificationWithTeacher": "image-classification",
     "ForObjectDetection": "object-detection",
     "ForSemanticSegmentation": "image-segmentation",
     "ForAudioClassification": "audio-classification",
@@ -37,6 +38,7 @@ ARCHITECTURES = {
     "ForConditionalGeneration": "text2text-generation",
     "Model": "feature-extraction",
 }
+PROCESSOR_FILES = ("preprocessor_config.json", "processor_config.json")
 TOKENIZERS = ("tokenizer.json", "vocab.txt", "vocab.json", "spiece.model", "sentencepiece.bpe.model")
 
 
@@ -154,8 +156,8 @@ def _graph(place: str, path: Path, task: str | None) -> Model:
     config_file = path.parent / "config.json"
     config = _config(path.parent, path.name) if config_file.is_file() else {}
     if task is None:
-        tokenizer = any((path.parent / name).is_file() for name in TOKENIZERS)
-        inferred = inferred_task(config, path.parent) if tokenizer else None
+        prepared = any((path.parent / name).is_file() for name in (*TOKENIZERS, *PROCESSOR_FILES))
+        inferred = inferred_task(config, path.parent) if prepared else None
         task = inferred if inferred in plugins.names("task") else "graph"
     ref = ModelRef(id=path.name, revision=f"sha256:{sha256}", task=task, source=source, weights_sha256=sha256)
     model = _model(ref, path, config)
@@ -214,12 +216,25 @@ def max_length_of(config: dict[str, Any], tokenizer: dict[str, Any]) -> int | No
 
 def inferred_task(config: dict[str, Any], folder: Path, pipeline_tag: str | None = None) -> str | None:
     """What the files say: sentence-transformers' marks, the Hub's tag if that task is known, the architecture."""
-    if (folder / "modules.json").is_file() or (folder / "config_sentence_transformers.json").is_file():
+    sentence_transformers = folder / "config_sentence_transformers.json"
+    if _json(sentence_transformers).get("model_type") == "CrossEncoder":
+        return "text-ranking"
+    if (folder / "modules.json").is_file() or sentence_transformers.is_file():
         return "sentence-similarity"
     if pipeline_tag in plugins.names("task"):
         return pipeline_tag
     architecture = str((config.get("architectures") or [""])[0])
+    if architecture.endswith("Model") and config.get("text_config") and config.get("vision_config"):
+        return "zero-shot-image-classification"  # two towers: CLIP and its kin
+    if architecture.endswith("ForSequenceClassification") and _hears(folder):
+        return "audio-classification"
     return next((task for ending, task in ARCHITECTURES.items() if architecture.endswith(ending)), pipeline_tag)
+
+
+def _hears(folder: Path) -> bool:
+    """Whether a feature extractor prepares the model's inputs."""
+    files = (_json(folder / name) for name in PROCESSOR_FILES)
+    return any("feature_extractor_type" in file or "feature_extractor" in file for file in files)
 
 
 def task_of(config: dict[str, Any], folder: Path, asked: str | None, pipeline_tag: str | None) -> str:

@@ -83,6 +83,20 @@ class Columns(click.ParamType[dict[str, str]]):
         return {role.strip(): column.strip() for role, _, column in pairs}
 
 
+class InputShape(click.ParamType[tuple[str, str]]):
+    """An input's shape: name=2x80x3000:float32, as a pair."""
+
+    name = "name=2x80x3000:type"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, str]:
+        if isinstance(value, tuple):
+            return value
+        name, _, shape = value.rpartition("=")
+        if not name.strip() or not shape.strip():
+            self.fail(f"{value!r} is not name=shape, such as mel=2x80x3000:float32.", param, ctx)
+        return name.strip(), shape.strip()
+
+
 class Commands(click.Group):
     """Names the nearest command for one that is not known, and lists commands in the order of their writing."""
 
@@ -134,13 +148,25 @@ def data_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "--calibration",
             metavar="FILE_OR_HUB_ID",
-            help="Texts that calibrate int8; by default a part of --dataset is held out for it.",
+            help="Texts, pictures or sounds that calibrate int8; by default a part of --dataset is held out for it.",
+        ),
+        click.option(
+            "--inputs",
+            metavar="FILE.npz",
+            help="Real arrays for the inputs of an .onnx or .xml file whose purpose is not known.",
+        ),
+        click.option(
+            "--input",
+            type=InputShape(),
+            multiple=True,
+            help="Shape of such a file's input, e.g. mel=2x80x3000:float32; ? for a size of --batch or --length.",
         ),
         click.option("--columns", type=Columns(), help="Which column plays which role, e.g. text=review,label=stars."),
         click.option(
             "--dataset",
             metavar="FILE_OR_HUB_ID",
-            help="Labelled data that judge accuracy: .csv, .tsv, .jsonl, .parquet, or user/name[:config[:split]].",
+            help="Labelled data that judge accuracy: .csv, .tsv, .jsonl, .parquet, a folder of pictures or sounds, or "
+            "user/name[:config[:split]].",
         ),
     ):
         command = option(command)
@@ -164,7 +190,9 @@ def workload_options(command: Callable[..., Any]) -> Callable[..., Any]:
         ),
         click.option("--rounds", type=int, help="Rounds at least, 1 to 20. [default: 5]"),
         click.option(
-            "--length", type=Numbers(), help="Tokens a row. [default: 128, or the model's positions if fewer]"
+            "--length",
+            type=Numbers(),
+            help="Tokens a row; of sound, samples. [default: 128 or the model's positions if fewer; 80000 samples]",
         ),
         click.option("--batch", type=Numbers(), default="1", show_default=True, help="Batch sizes."),
         click.option(

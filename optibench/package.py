@@ -11,14 +11,16 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from optibench import __version__, inputs, plugins
+from optibench import __version__, plugins
 from optibench.arrays import batches_of
 from optibench.build import Workshop
 from optibench.cache import Cache, sha256_of_file
 from optibench.errors import OptibenchError
 from optibench.plan import Plan
+from optibench.processors import tokenizer_digest
 from optibench.render.plain import markdown_plain
 from optibench.strict_json import strict_json, value_from_json
+from optibench.tasks.base import kind_of
 from optibench.values import Artifact, Case, Model, Value
 from optibench.weights import graph_files
 
@@ -159,7 +161,7 @@ def _copy_tokenizer(model: Model, folder: Path) -> None:
 def readme(model: Model, case: Case, artifact: Artifact, file: str, arrays: Arrays) -> str:
     """A README of a few lines of code that run as they stand, in the folder's parent or anywhere; ``arrays`` is an
     example of the inputs, for a graph that no tokenizer feeds."""
-    text = bool(inputs.tokenizer_digest(model))
+    text = kind_of(plugins.load("task", model.ref.task)) == "text" and bool(tokenizer_digest(model))
     feeds = (
         'inputs = AutoTokenizer.from_pretrained(here)(["Which build should I ship?"], return_tensors="np")'
         if text

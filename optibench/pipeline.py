@@ -313,11 +313,11 @@ class Pipeline:
             status, reason, measurement = "failed", other, None
         elif turner.judged:
             facts = self.inputs[case.variant].facts
-            answers = score.answers_from_file(turner.judged, facts["order"])
+            answers, rows = score.answers_from_file(turner.judged, facts["order"])
             if case == self.plan.reference and self._reference_answers is None:
                 self._reference_answers = answers.copy()
             task = self.plan.model.ref.task
-            scores = score.scores_of(task, answers, facts["labels"])
+            scores = score.scores_of(task, answers, facts["labels"], facts.get("truths"), rows)
             if self._reference_answers is not None:
                 parity = score.parity_of(task, answers, self._reference_answers)
         record = self._record(case, number, status, reason)

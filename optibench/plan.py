@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 
@@ -12,8 +12,16 @@ import msgspec
 from optibench import gpus, plugins, signature, targets
 from optibench.cache import Cache
 from optibench.errors import OptibenchError, unknown_name
+from optibench.tasks.base import LENGTHS, kind_of
 from optibench.values import PRECISIONS, Artifact, Build, Case, Host, Model, Shape, Target, Value, Workload
 
+STEPS: dict[str, Callable[[int], float]] = {
+    "text": lambda length: max(length, 1),
+    "image": lambda length: 197,
+    "sound": lambda length: length / 320,
+}
+"""About how many vectors a row makes inside a model: its tokens; the patches of a picture of 224 pixels a side; 50 a
+second of sound."""
 AGAINST = "against"
 """The variant of cases that a run is held against."""
 LARGEST_SIDE = 1 << 20
@@ -32,6 +40,8 @@ class Request(Value, frozen=True, kw_only=True):
     dataset: str | None = None
     columns: dict[str, str] = {}
     calibration: str | None = None
+    input_shapes: dict[str, str] = {}
+    input_file: str | None = None
     limit: int | None = None
     batches: tuple[int, ...] = (1,)
     lengths: tuple[int, ...] = ()
@@ -197,7 +207,7 @@ def devices_of(chosen: Sequence[Target], host: Host) -> dict[str, str]:
 def with_against(plan: Plan, side: Side, only: Case | None = None) -> Plan:
     """The plan of a run of two sides: every case, or ``only`` one, once more made from ``side``. A case that cannot
     run here is planned (and told) once."""
-    limit = side.model.max_length
+    limit = _positions(side.model)
     longest = max(shape.length for shape in plan.workload.shapes)
     if limit and longest > limit:
         raise OptibenchError(
@@ -260,8 +270,20 @@ def _reference(model: Model, chosen: Sequence[Target], host: Host, request: Requ
     return None
 
 
+def _positions(model: Model) -> int | None:
+    """The most tokens a row; None where none are known, and of pictures and sounds."""
+    return model.max_length if kind_of(plugins.load("task", model.ref.task)) == "text" else None
+
+
 def _workload(request: Request, model: Model) -> Workload:
-    limit = model.max_length
+    limit, kind = _positions(model), kind_of(plugins.load("task", model.ref.task))
+    if (request.input_shapes or request.input_file) and model.ref.task != "graph":
+        raise OptibenchError(
+            f"--input and --inputs are for graphs of unknown purpose; {model.ref.id} is run for {model.ref.task}, "
+            "whose inputs are made from data. Leave them out, or give --task graph with an .onnx or .xml file."
+        )
+    if kind == "image" and request.lengths:
+        raise OptibenchError("Pictures have the size that the model's own processor gives them: leave --length out.")
     too_long = [length for length in request.lengths if limit and length > limit]
     if too_long:
         raise OptibenchError(
@@ -269,11 +291,13 @@ def _workload(request: Request, model: Model) -> Workload:
         )
     batches, lengths = request.batches, request.lengths
     if model.is_graph:
-        inputs = signature.signature_of(Path(model.path))
+        inputs = signature.given(signature.signature_of(Path(model.path)), request.input_shapes, request.input_file)
         fixed = signature.fixed_sizes(inputs)
-        lengths = signature.asked_sizes("length", "--length", lengths, fixed.length)
+        if kind == "text":
+            lengths = signature.asked_sizes("length", "--length", lengths, fixed.length)
         batches = signature.asked_sizes("batch", "--batch", () if batches == (1,) else batches, fixed.batch) or (1,)
-    lengths = lengths or (min(128, limit or 128),)
+    usual = LENGTHS[kind][1]
+    lengths = lengths or (min(usual, limit or usual),)
     shapes = tuple(Shape(batch=batch, length=length) for batch in batches for length in lengths)
     if model.ref.task == "graph":
         signature.inputs_for(inputs, shapes[0], request.seed)  # an input that cannot be made is said now
@@ -289,6 +313,8 @@ def _workload(request: Request, model: Model) -> Workload:
         dataset=request.dataset,
         columns=request.columns,
         calibration=request.calibration,
+        input_shapes=request.input_shapes,
+        input_file=request.input_file,
         seed=request.seed,
         accuracy_floor=request.accuracy_floor,
     )
@@ -375,7 +401,8 @@ def estimate(plan: Plan, cache: Cache, recipes: Sequence[dict[str, object] | Non
     build = sum(4 * scale + 2 + (3 * scale if r.get("kind") == "quantize" else 0) for r in missing)
     build += 6 if missing else 0
     cases = len(plan.runnable) + (1 if plan.reference else 0)
-    call = 0.012 * scale * sum(s.batch * max(s.length, 1) for s in plan.workload.shapes) / 128
+    kind = kind_of(plugins.load("task", plan.model.ref.task))
+    call = 0.012 * scale * sum(s.batch * STEPS[kind](s.length) for s in plan.workload.shapes) / 128
     turn = len(plan.workload.shapes) * max(plan.workload.burst_seconds, 2 * call) + call + 0.02
     return Estimate(
         to_build=len(missing),

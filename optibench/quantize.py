@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from optibench import export
+from optibench import export, tracing
 from optibench.cache import Cache, Entry
 from optibench.errors import CaseFailed, OptibenchError, Unsupported, first_line
 from optibench.host import package_versions
@@ -163,7 +163,7 @@ def _try(build: Build, form: str, folder: Path, run: export.Run, samples: Sequen
     """A quantized graph must answer on another shape than it was calibrated on, with numbers."""
     import numpy as np
 
-    batch = samples[0] if build.model.is_graph else export.ragged(samples, rows=3, length=21)
+    batch = samples[0] if build.model.is_graph else tracing.batch(samples, rows=3, length=21)
     try:
         outputs = run(export.graph_file(folder, form), batch)
     except Exception as error:

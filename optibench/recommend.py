@@ -61,8 +61,10 @@ def recommended_case(results: Sequence[CaseResult], reference: str | None) -> st
     return max(sound, key=lambda case: speed(found[case]), default=reference)
 
 
-def recommend(results: Sequence[CaseResult], reference: str | None) -> tuple[Recommended | None, str | None]:
-    """The recommended case in a sentence, or why there is none."""
+def recommend(
+    results: Sequence[CaseResult], reference: str | None, unit: str = "tokens"
+) -> tuple[Recommended | None, str | None]:
+    """The recommended case in a sentence, or why there is none. ``unit`` is what a length counts."""
     found = by_case(results)
     if not found:
         return None, "Nothing was measured."
@@ -80,13 +82,13 @@ def recommend(results: Sequence[CaseResult], reference: str | None) -> tuple[Rec
             else "Accuracy was not measured, and no build is recommended without it: give labelled data"
         )
         return None, f"{why} with --dataset.{hint}"
-    sentence = _sentence(found[best], found[reference][0])
+    sentence = _sentence(found[best], found[reference][0], unit)
     return Recommended(case=best, sentence=sentence), None
 
 
-def _sentence(found: Sequence[CaseResult], reference: CaseResult) -> str:
+def _sentence(found: Sequence[CaseResult], reference: CaseResult, unit: str) -> str:
     best = found[0]
-    latency = f"{_p50(best) * 1e3:.3g} ms at batch {best.batch}" + (f" × {best.length} tokens" if best.length else "")
+    latency = f"{_p50(best) * 1e3:.3g} ms at batch {best.batch}" + (f" × {best.length} {unit}" if best.length else "")
     if best.verdict == "reference" or best.speedup is None:
         return f"Keep {_title(best)}: no build is both faster and accurate enough on this machine ({latency})."
     kept = ""

@@ -17,34 +17,44 @@ if TYPE_CHECKING:
 CHUNK = 4096
 
 
-def answers_from_file(judged: dict[str, Any], order: Sequence[int]) -> Array:
-    """The worker's answers, shape (inputs, size), in the inputs' original order (the file is in order of length).
+def answers_from_file(judged: dict[str, Any], order: Sequence[int]) -> tuple[Array, list[int]]:
+    """The worker's answers, shape (answers, size), in the inputs' original order (the file is in order of length); and
+    how many each input has ([] where it is one).
 
-    ``judged`` is the worker's reply (file, count, size); ``order[i]`` is the original place of the file's row i.
+    ``judged`` is the worker's reply (file, count, size, rows); ``order[i]`` is the place of the file's input i.
     """
     import numpy as np
 
     stored = np.memmap(Path(judged["file"]), np.float32, "r", shape=(judged["count"], judged["size"]))
-    back = np.empty(len(order), np.int64)
-    back[np.asarray(order)] = np.arange(len(order))
-    return stored[back] if judged["count"] == len(order) else np.asarray(stored)
+    rows = judged.get("rows") or [1] * judged["count"]
+    if len(rows) != len(order):
+        return np.asarray(stored), []
+    back = np.argsort(np.asarray(order, np.int64), kind="stable")  # place in the file of each input
+    ends = np.cumsum(rows)
+    wanted = [np.arange(ends[place] - rows[place], ends[place]) for place in back]
+    found = stored[np.concatenate(wanted)] if wanted else np.asarray(stored)
+    return found, [rows[place] for place in back] if judged.get("rows") else []
 
 
-def scores_of(task_name: str, answers: Array, labels: Sequence[float]) -> tuple[Score, ...]:
-    """Every metric of the task; none where there are no labels."""
+def scores_of(
+    task_name: str, answers: Array, labels: Sequence[float], truths: Any = None, rows: Sequence[int] = ()
+) -> tuple[Score, ...]:
+    """Every metric of the task; none where there are no labels. ``rows``: how many answers each input has, if not
+    one."""
     import numpy as np
 
     if not len(labels):
         return ()
     task = plugins.load("task", task_name)
     truth = np.asarray(labels, float)
-    predictions = np.asarray(task.predictions(answers, truth), float)
+    mine = np.split(answers, np.cumsum(rows)[:-1]) if len(rows) else answers
+    predictions = np.asarray(task.predictions(mine, truth if truths is None else truths), float)
     return tuple(
         Score(
             metric=name,
             value=float(metric(predictions[None], truth[None])[0]),
             count=len(truth),
-            predictions=tuple(predictions.tolist()),
+            predictions=tuple(tuple(one) if isinstance(one, list) else one for one in predictions.tolist()),
             labels=tuple(truth.tolist()),
         )
         for name, metric in task.METRICS.items()

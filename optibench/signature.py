@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from optibench.errors import OptibenchError
-from optibench.values import Shape, Value
+from optibench.values import Model, Shape, Value
 
 if TYPE_CHECKING:
     import numpy
@@ -18,6 +21,8 @@ class Input(Value, frozen=True, kw_only=True):
     name: str
     kind: str
     shape: tuple[int | None, ...]
+    symbols: tuple[str, ...] = ()
+    """What the file calls each axis that varies, such as batch ("" where it says nothing)."""
 
 
 def signature_of(path: Path) -> list[Input]:
@@ -58,6 +63,7 @@ def _onnx_inputs(path: Path) -> list[Input]:
             name=port.name,
             kind=_numpy_kind(port),
             shape=tuple(d.dim_value if d.dim_value > 0 else None for d in port.type.tensor_type.shape.dim),
+            symbols=tuple(d.dim_param for d in port.type.tensor_type.shape.dim),
         )
         for port in graph.input
         if port.name not in weights
@@ -85,13 +91,59 @@ class Sizes(Value, frozen=True, kw_only=True):
 
 
 def fixed_sizes(signature: list[Input]) -> Sizes:
-    """The sizes that the graph's inputs fix, so that no shape is reported that was not run."""
-    rows = [one.shape[0] for one in signature if one.shape]
+    """The sizes that the graph's inputs fix, so that no shape is reported that was not run. First axes that the file
+    leaves free tell the batch, if there are any: a state's first axis may be its layers."""
+    shaped = [one for one in signature if one.shape]
+    rows = [one.shape[0] for one in shaped if one.symbols and one.symbols[0]] or [one.shape[0] for one in shaped]
     tokens = [one.shape[1] for one in signature if _is_text(one)]
     return Sizes(
         batch=None if not rows or None in rows else rows[0],
         length=0 if not tokens else None if None in tokens else max(size or 0 for size in tokens),
     )
+
+
+def given(signature: list[Input], shapes: Mapping[str, str], file: str | None) -> list[Input]:
+    """The signature with what the user says of it (given.py): a size that is said holds for every axis of that name,
+    and one said of a first axis for all first axes that are free."""
+    from optibench.given import said_sizes
+
+    said = said_sizes(signature, shapes, file)
+    if not said:
+        return signature
+    known: dict[str, int] = {}
+    for one in signature:
+        for number, (axis, size) in enumerate(zip(one.shape, said.get(one.name, one.shape), strict=True)):
+            if axis is None and size is not None:
+                name = "first axis" if number == 0 else one.symbols[number] if one.symbols else ""
+                for key in {name, one.symbols[number] if one.symbols else ""} - {""}:
+                    if known.setdefault(key, size) != size:
+                        raise OptibenchError(
+                            f"The axis {key!r} of the graph's inputs is {known[key]} in one and {size} in another of "
+                            "those that were given. They must agree."
+                        )
+    return [_with_sizes(one, said.get(one.name, one.shape), known) for one in signature]
+
+
+def _with_sizes(one: Input, said: tuple[int | None, ...], known: Mapping[str, int]) -> Input:
+    axes = []
+    for number, size in enumerate(said):
+        names = ["first axis"] if number == 0 else []
+        names += [one.symbols[number]] if one.symbols else []
+        axes.append(size if size is not None else next((known[name] for name in names if name in known), None))
+    return msgspec.structs.replace(one, shape=tuple(axes))
+
+
+def sizes_for_data(model: Model) -> Sizes:
+    """What a graph fixes of its inputs. Error: more rows at a time than one, since data rarely fill whole batches."""
+    if not model.is_graph:
+        return Sizes(batch=None, length=None)
+    fixed = fixed_sizes(signature_of(Path(model.path)))
+    if (fixed.batch or 1) > 1:
+        raise OptibenchError(
+            f"This graph takes {fixed.batch} rows at a time, so data cannot judge it one by one. Export it with a "
+            "free batch or a batch of 1, or give --task graph to time it alone."
+        )
+    return fixed
 
 
 def asked_sizes(kind: str, option: str, asked: tuple[int, ...], fixed: int | None) -> tuple[int, ...]:
@@ -111,12 +163,16 @@ def _is_text(one: Input) -> bool:
 def inputs_for(signature: list[Input], shape: Shape, seed: int) -> dict[str, numpy.ndarray]:
     """Arrays for every input: masks all ones, token and position ids in range, pictures and sound normal noise.
 
-    The first free axis is the batch; on text inputs the second is the length. Any other free axis cannot be
-    guessed, and is an error that names the input.
+    The first axis, if it is free, is the batch; on text inputs the second is the length. An axis that the file gives
+    the same name as one of these has its size (a state's batch, say). Any other free axis cannot be guessed, and is an
+    error that names the input.
     """
     import numpy as np
 
     rng = np.random.default_rng(seed)
+    length = shape.length or 16
+    known = {one.symbols[1]: length for one in signature if _is_text(one) and one.symbols}
+    known |= {one.symbols[0]: shape.batch for one in signature if one.symbols}
     made = {}
     for one in signature:
         axes: list[int] = []
@@ -126,14 +182,24 @@ def inputs_for(signature: list[Input], shape: Shape, seed: int) -> dict[str, num
             elif number == 0:
                 axes.append(shape.batch)
             elif number == 1 and _is_text(one):
-                axes.append(shape.length or 16)
+                axes.append(length)
+            elif one.symbols and one.symbols[number] in known and one.symbols[number]:
+                axes.append(known[one.symbols[number]])
             else:
-                raise OptibenchError(
-                    f"The graph's input {one.name!r} ({one.kind}, shape {_shown(one)}) has a free axis {number} whose "
-                    "size cannot be guessed. Fix its size in the file; a later version takes sizes by --input."
-                )
+                raise _unknown_size(one, number, signature)
         made[one.name] = _filled(one, tuple(axes), rng)
     return made
+
+
+def _unknown_size(one: Input, axis: int, signature: list[Input]) -> OptibenchError:
+    """With the option as it could be typed, and all inputs, so that one look is enough."""
+    example = "x".join(str(1 if number == 0 else size or 64) for number, size in enumerate(one.shape))
+    everything = "; ".join(f"{other.name} ({other.kind}, {_shown(other) or 'scalar'})" for other in signature)
+    return OptibenchError(
+        f"The graph's input {one.name!r} ({one.kind}, shape {_shown(one)}) has a free axis {axis} whose size cannot be "
+        f"guessed. Say it, for example --input {one.name}={example}:{one.kind}, or give real arrays with --inputs "
+        f"file.npz. All inputs: {everything}."
+    )
 
 
 def _shown(one: Input) -> str:

@@ -79,7 +79,10 @@ class PyTorchSession:
     def feed(self, inputs: Mapping[str, numpy.ndarray]) -> tuple[Callable[..., Any], dict[str, Any]]:
         from optibench.checkpoint import accepted
 
-        tensors = {name: tensor.to(self.device) for name, tensor in accepted(self.model, inputs).items()}
+        made = {name: tensor.to(self.device) for name, tensor in accepted(self.model, inputs).items()}
+        # Pictures and sounds come in float32: a model in half precision takes them in its own, as a server would.
+        dtype = next(self.model.parameters()).dtype
+        tensors = {name: tensor.to(dtype) if tensor.is_floating_point() else tensor for name, tensor in made.items()}
         return self.runner(tensors), tensors
 
     def runner(self, tensors: Mapping[str, Any]) -> Callable[..., Any]:

@@ -94,7 +94,7 @@ class Target(Value, frozen=True, kw_only=True):
 
 
 class Shape(Value, frozen=True, kw_only=True, order=True):
-    """One input shape: rows, and tokens a row (0 where the model's inputs have no length)."""
+    """One input shape: rows, and tokens (of sound: samples) a row; 0 where the model's inputs have no length."""
 
     batch: int
     length: int
@@ -111,6 +111,10 @@ class Workload(Value, frozen=True, kw_only=True):
     dataset: str | None = None
     columns: dict[str, str] = {}
     calibration: str | None = None
+    input_shapes: dict[str, str] = {}
+    """Of a graph of unknown purpose: input to its shape and type, such as 2x80x3000:float32."""
+    input_file: str | None = None
+    """An .npz with real arrays for such a graph's inputs."""
     limit: int | None = None
     seed: int = 0
     rounds: int = 5
@@ -260,12 +264,13 @@ class Gauged(Value, frozen=True, kw_only=True):
 
 
 class Score(Value, frozen=True, kw_only=True):
-    """One metric on labelled data. ``predictions`` and ``labels`` hold one number an example, for paired tests."""
+    """One metric on labelled data, for paired tests: ``labels`` holds one number an example, and so does
+    ``predictions``, or a few where the metric is made of several counts (of entities: right, found)."""
 
     metric: str
     value: float
     count: int
-    predictions: tuple[float, ...] = ()
+    predictions: tuple[float | tuple[float, ...], ...] = ()
     labels: tuple[float, ...] = ()
 
 

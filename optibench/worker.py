@@ -14,6 +14,7 @@ import signal
 import sys
 import time
 import traceback
+from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -128,7 +129,7 @@ class Worker:
         self.feeds[shape] = self.session.feed(arrays)
         self.first, outputs = self.meter.first_call(self.feeds[shape])
         cold_start = (time.perf_counter_ns() - request.started_ns) / 1e9
-        self._check(outputs)
+        self._check(self.session.arrays(outputs))
         if job.device:  # only now, so that it is part of no time
             self.sensors = nvml.watch(job.device)
         return {
@@ -142,11 +143,11 @@ class Worker:
 
         return next(batches_of(Path(self.job.inputs) / f"shape-{shape.name}.npz"))
 
-    def _check(self, outputs: Any) -> None:
+    def _check(self, outputs: Mapping[str, Any]) -> None:
         """A build that answers nothing, or nonsense, is not worth timing."""
         import numpy as np
 
-        for name, array in self.session.arrays(outputs).items():
+        for name, array in outputs.items():
             if array.size == 0:
                 raise CaseFailed(f"the output {name!r} is empty: the build does not follow the input's shape")
             # Some models' logits hold -inf on purpose (masked vocabulary); NaN is never meant.
@@ -158,7 +159,7 @@ class Worker:
         if shape not in self.feeds:
             self.feeds[shape] = self.session.feed(self._timing_arrays(shape))
             first, outputs = self.meter.first_call(self.feeds[shape])
-            self._check(outputs)
+            self._check(self.session.arrays(outputs))
         calls, settled = self.meter.warm_up(self.feeds[shape])
         series = Series(
             shape=shape,
@@ -185,12 +186,18 @@ class Worker:
         from optibench.arrays import batches_of
 
         digest, count, size = hashlib.sha256(), 0, 0
+        rows: list[int] = []  # answers of each input, where it has several
         raw = Path(request.out + ".raw")
         with raw.open("wb") as file:
             for batch in batches_of(Path(request.evaluation)):
                 outputs = self.session.arrays(self.session.call(self.session.feed(batch)))
-                answers = np.ascontiguousarray(self.task.answers(outputs, batch, self.job.model), np.float32)
+                found = self.task.answers(outputs, batch, self.job.model)
+                if isinstance(found, list):
+                    rows += [len(one) for one in found]
+                    found = np.concatenate(found)
+                answers = np.ascontiguousarray(found, np.float32)
                 if np.isnan(answers).any():
+                    self._check(outputs)  # names the first tensor that holds it
                     raise CaseFailed(f"the answers to evaluation inputs {count} and on hold NaN")
                 digest.update(answers.tobytes())
                 file.write(answers.tobytes())
@@ -199,6 +206,7 @@ class Worker:
             "answers_sha256": digest.hexdigest(),
             "count": count,
             "size": size,
+            "rows": rows,
             "file": str(raw),
             "executed": msgspec.to_builtins(self.session.executed(self.feeds[self.job.shapes[0]])),
         }

@@ -17,7 +17,9 @@ def request_from_options(model: str, asked: dict[str, Any]) -> Any:
     from optibench.plan import Request
 
     names = {"batch": "batches", "length": "lengths", "budget": "budget_seconds", "wait_quiet": "wait_quiet_seconds"}
+    names |= {"input": "input_shapes", "inputs": "input_file"}
     given = {names.get(name, name): value for name, value in asked.items() if value is not None}
+    given["input_shapes"] = dict(given.get("input_shapes", ()))
     if "targets_dir" in given:
         given["targets_dir"] = str(given["targets_dir"])
     return Request(model=model, **given)

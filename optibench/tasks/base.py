@@ -6,9 +6,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
+
+from optibench.errors import OptibenchError
 
 if TYPE_CHECKING:
     import numpy
@@ -18,40 +20,76 @@ if TYPE_CHECKING:
     Arrays = Mapping[str, numpy.ndarray]
     Metric = Callable[[numpy.ndarray, numpy.ndarray], numpy.ndarray]
 
+LENGTHS = {"text": ("tokens", 128), "sound": ("samples", 80_000), "image": ("", 0)}
+"""Kind of input -> what ``--length`` counts, and the default: of sound five seconds at 16,000 a second. A picture has
+the size that the model's own processor gives it, and so no length."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Encoded:
-    """Encoded rows: one dict of integer arrays an input (1-D, or 0-D for names that begin with ``_``, which only
-    ``answers`` reads), and one label an example (none where the rows have no labels)."""
+    """Encoded rows: one dict of arrays an input. Of text they are integers, 1-D (or 0-D for names that begin with
+    ``_``, which only ``answers`` reads); pictures and sounds may come one at a time, as they are decoded.
 
-    inputs: list[dict[str, numpy.ndarray]]
+    ``labels``: one number an example, as the metrics see it (none where the rows have no labels). ``truths``: what
+    ``predictions`` must know beside them, as plain JSON. ``shared``: arrays that every batch holds as they are, such as
+    the texts that each picture is compared with.
+    """
+
+    inputs: Iterable[dict[str, numpy.ndarray]]
     labels: list[float]
+    truths: Any = None
+    shared: dict[str, numpy.ndarray] = field(default_factory=dict)
+
+    def facts(self, judged: bool) -> dict[str, Any]:
+        """What answers are judged by; nothing where the rows are only there to compare outputs."""
+        return {"labels": self.labels, "truths": self.truths} if judged else {"labels": []}
 
 
 class Task(Protocol):
-    """The contract of a task module."""
+    """The contract of a task module. Optional: ``INPUT`` (below), ``WHOLE`` (roles whose value may be a list or an
+    object), ``GROUP`` (a role whose equal values keep rows together when data are split) and ``row_of(text)`` (the row
+    that a plain text makes where there are no data; by default it has the role text)."""
 
+    INPUT: str
+    """What ``encode`` is given as processor: "text" (where it is not said) a tokenizer, "image" an image processor,
+    "sound" a feature extractor, "image+text" and "sound+text" a Pair of such and a tokenizer."""
     AUTO_CLASS: str
     """The transformers class that loads its models (``AutoModelForSequenceClassification``)."""
     COLUMNS: dict[str, tuple[str, ...]]
     """Role -> the column names it usually goes by, the likeliest first. A role ending in ``?`` may be absent."""
     METRICS: dict[str, Metric]
-    """Metric name -> function of predictions and labels, both of shape (resamples, examples), giving one value a
-    resample. The first decides about the accuracy floor; higher is better."""
+    """Metric name -> function of predictions, shape (resamples, examples) or (resamples, examples, numbers), and
+    labels, shape (resamples, examples), giving one value a resample. The first decides about the accuracy floor;
+    higher is better."""
     HAS_TOP1: bool
     """Whether the largest entry of an answer is the model's choice, so that parity can count equal choices."""
 
-    def encode(self, rows: Sequence[Mapping[str, Any]], tokenizer: Any, model: Model, seed: int) -> Encoded:
+    def encode(self, rows: Sequence[Mapping[str, Any]], processor: Any, model: Model, seed: int) -> Encoded:
         """Rows by role, made into model inputs and labels. Raises OptibenchError for labels the model lacks."""
         ...
 
-    def answers(self, outputs: Arrays, inputs: Arrays, model: Model) -> numpy.ndarray:
-        """From a batch's outputs to one vector an input: shape (batch, size), float32."""
+    def answers(self, outputs: Arrays, inputs: Arrays, model: Model) -> numpy.ndarray | list[numpy.ndarray]:
+        """From a batch's outputs to one vector an input: shape (batch, size), float32. Or, where an input has several
+        answers (its words, its moments), a list with an array of shape (answers, size) for each input."""
         ...
 
-    def predictions(self, answers: numpy.ndarray, labels: numpy.ndarray) -> numpy.ndarray:
-        """From all answers, in the order of the inputs, to one number an example."""
+    def predictions(self, answers: Any, labels: Any) -> numpy.ndarray:
+        """From all answers, in the order of the inputs (an array, or a list where each input has several), to one
+        number an example, or a row of a few. ``labels`` are the examples' truths, where ``encode`` gave some."""
         ...
+
+
+@dataclass(frozen=True)
+class Pair:
+    """What prepares pictures or sounds, and the tokenizer that goes with it."""
+
+    media: Any
+    tokenizer: Any
+
+
+def kind_of(task: Any) -> str:
+    """text, image or sound: what varies in a task's inputs."""
+    return str(getattr(task, "INPUT", "text")).partition("+")[0]
 
 
 def tokenized(tokenizer: Any, text: str, pair: str | None, model: Model) -> dict[str, numpy.ndarray]:
@@ -60,6 +98,16 @@ def tokenized(tokenizer: Any, text: str, pair: str | None, model: Model) -> dict
 
     encoded = tokenizer(text, pair, truncation=True, max_length=min(model.max_length or 512, 512))
     return {name: np.asarray(values, np.int64) for name, values in encoded.items()}
+
+
+def with_offsets(tokenizer: Any, why: str, *texts: str, **options: Any) -> Any:
+    """The tokenizer's encoding with each token's place in the text. Error: a tokenizer that cannot tell places."""
+    if not tokenizer.is_fast:
+        raise OptibenchError(
+            f"This model's tokenizer does not tell which characters a token stands for, so {why}. "
+            "Put a tokenizer.json beside the model."
+        )
+    return tokenizer(*texts, truncation=options.pop("truncation", True), return_offsets_mapping=True, **options)
 
 
 def first_output(outputs: Arrays, *names: str) -> numpy.ndarray:

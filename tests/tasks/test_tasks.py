@@ -13,6 +13,7 @@ from optibench import plugins
 from optibench.data import NamedLabel
 from optibench.errors import OptibenchError
 from optibench.tasks import fill_mask, graph, sentence_similarity, text_classification
+from optibench.tasks.labels import label_indices
 from optibench.values import Model
 from tests import factories
 from tests.conftest import write_tokenizer
@@ -71,7 +72,7 @@ def test_a_similarity_that_is_no_number_is_named(tokenizer: Any) -> None:
     ],
 )
 def test_labels_go_by_name_or_by_index(found: list[Any], wanted: list[float]) -> None:
-    assert text_classification.label_indices(found, ("NEGATIVE", "POSITIVE")) == wanted
+    assert label_indices(found, ("NEGATIVE", "POSITIVE")) == wanted
 
 
 def named(number: int, name: str) -> NamedLabel:
@@ -82,13 +83,13 @@ def named(number: int, name: str) -> NamedLabel:
 
 def test_numbers_that_the_data_set_has_names_for_go_by_name_where_the_model_has_those() -> None:
     found = [named(0, "entailment"), named(1, "contradiction")]
-    assert text_classification.label_indices(found, ("CONTRADICTION", "ENTAILMENT")) == [1, 0]
-    assert text_classification.label_indices(found, ("LABEL_0", "LABEL_1")) == [0, 1]
+    assert label_indices(found, ("CONTRADICTION", "ENTAILMENT")) == [1, 0]
+    assert label_indices(found, ("LABEL_0", "LABEL_1")) == [0, 1]
 
 
 def test_a_model_of_one_number_is_not_judged_as_a_classifier() -> None:
     with pytest.raises(OptibenchError, match="gives one number"):
-        text_classification.label_indices([3.7], ("LABEL_0",))
+        label_indices([3.7], ("LABEL_0",))
 
 
 def test_a_word_of_a_script_without_capitals_may_be_one_character() -> None:
@@ -100,7 +101,7 @@ def test_a_word_of_a_script_without_capitals_may_be_one_character() -> None:
 @pytest.mark.parametrize("strange", ["neutral", 2, -1, 0.5, "", None, float("nan"), float("inf"), 10**400])
 def test_a_label_that_the_model_lacks_lists_both_sets(strange: Any) -> None:
     with pytest.raises(OptibenchError, match=r"Labels in the data: .*The model's labels: NEGATIVE, POSITIVE"):
-        text_classification.label_indices([strange, "positive"], ("NEGATIVE", "POSITIVE"))
+        label_indices([strange, "positive"], ("NEGATIVE", "POSITIVE"))
 
 
 def test_a_class_is_the_largest_logit() -> None:

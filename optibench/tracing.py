@@ -1,0 +1,90 @@
+"""What a model is traced with, and checked on a second time: batches of real samples in which nothing looks constant.
+
+With one row the batch would be fixed at 1, and with a mask of ones only the mask would be dropped, both silently.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from optibench.arrays import collated
+
+if TYPE_CHECKING:
+    import numpy
+
+    Arrays = Mapping[str, numpy.ndarray]
+
+
+def batch(samples: Sequence[Arrays], rows: int, length: int | None = None) -> dict[str, numpy.ndarray]:
+    """``rows`` real samples as one batch. ``samples`` have one row each; arrays with more are shared by all rows.
+    With a ``length`` it is another shape than without, where the samples vary in any."""
+    if all(is_text(array) for array in samples[0].values()):
+        return ragged(samples, rows, length)
+    return stacked(samples, rows, second=length is not None)
+
+
+def is_text(array: numpy.ndarray) -> bool:
+    """Token ids and the like, one row of them."""
+    return array.ndim == 2 and array.dtype.kind in "iu" and len(array) == 1
+
+
+def ragged(samples: Sequence[Arrays], rows: int, length: int | None = None) -> dict[str, numpy.ndarray]:
+    """A batch of ``rows`` real samples of different lengths, the longest odd, so that nothing looks constant."""
+    import numpy as np
+
+    lengths = [len(next(iter(sample.values()))[0]) for sample in samples]
+    by_length = [samples[i] for i in np.argsort(lengths, kind="stable")]
+    middle = by_length[len(by_length) // 2 :] or by_length
+    longest = length or max(3, (min(len(next(iter(middle[0].values()))[0]), 33) - 1) | 1)
+    cut = [
+        {name: array[0, : max(2, longest - 3 * row)] for name, array in middle[row % len(middle)].items()}
+        for row in range(rows)
+    ]
+    batch = collated(cut, {})
+    if "token_type_ids" in batch:  # constant zeros would be folded away
+        batch["token_type_ids"][:, longest // 2 :] |= batch["attention_mask"][:, longest // 2 :]
+    return batch
+
+
+def stacked(samples: Sequence[Arrays], rows: int, second: bool) -> dict[str, numpy.ndarray]:
+    """Pictures or sounds: cut to one size, that of the smaller samples if it is the ``second`` batch. What is shared
+    has another number of rows then."""
+    import numpy as np
+
+    by_size = sorted(samples, key=lambda sample: sum(array.size for array in sample.values()))
+    half = by_size[: max(1, len(by_size) // 2)] if second else by_size[len(by_size) // 2 :]
+    chosen = [half[row * len(half) // rows] for row in range(rows)]
+    made = {}
+    for name, first in chosen[0].items():
+        if is_shared(first):
+            made[name] = np.concatenate([first, first[:1]]) if second else first.copy()
+            continue
+        size = tuple(min(sides) for sides in zip(*(sample[name].shape[1:] for sample in chosen), strict=True))
+        cut = tuple(slice(side) for side in size)
+        made[name] = np.concatenate([sample[name][(slice(None), *cut)] for sample in chosen])
+        if "mask" in name and made[name].all():  # as if the first row were shorter
+            made[name][0, ..., -max(1, made[name].shape[-1] // 4) :] = 0
+    return made
+
+
+def is_shared(array: numpy.ndarray) -> bool:
+    """Whether a sample's array belongs to all rows of a batch: it has more rows than the sample's one."""
+    return array.ndim > 0 and len(array) > 1
+
+
+def free_axes(samples: Sequence[Arrays], traced: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The axes that vary, for torch.export: the batch, those in which the samples differ, and both axes of shared
+    texts. None for texts alone, whose axes the exporter finds by itself; naming them keeps Swin from taking minutes."""
+    if all(is_text(array) for array in samples[0].values()):
+        return None
+    from torch.export import Dim
+
+    free: dict[str, Any] = {}
+    for name in traced:
+        shapes = [sample[name].shape for sample in samples]
+        vary = [axis for axis in range(1, len(shapes[0])) if len({shape[axis] for shape in shapes}) > 1]
+        free[name] = dict.fromkeys((0, *vary), Dim.DYNAMIC)
+        if is_shared(samples[0][name]):
+            free[name] = {0: Dim.DYNAMIC, 1: Dim.AUTO}
+    return free
