@@ -49,11 +49,18 @@ def run_of_twins(bench: real.Bench, seed: int) -> list[Record]:
         said = [judged(bench, records, build)["verdict"] for build in BUILDS]
         print(f"run {seed} round {number}: {said}", flush=True)
         spent = time.monotonic() - start
-        ratios = [bench.values(records, real.case(build), real.case(BUILDS[0])) for build in BUILDS[1:]]
-        done = "unknown" not in said and max(map(stats.half_width, ratios)) <= comparison.PRECISE
+        done = "unknown" not in said and all(precise(records, build) for build in BUILDS[1:])
         if number >= bench.workload.rounds and (done or spent * (1 + 1 / number) > RUN_SECONDS):
             break
     return records
+
+
+def precise(records: list[Record], build: str) -> bool:
+    """Whether its speed-up over the first build is as well known as a run wants it (comparison.imprecise)."""
+    samples, pair, shape = Samples(records), (real.case(build), real.case(BUILDS[0])), records[-1].workload.shapes[0]
+    return stats.half_width(samples.round_values(*pair, shape)) <= comparison.PRECISE and not samples.mixed(
+        *pair, shape
+    )
 
 
 def judged(bench: real.Bench, records: list[Record], build: str) -> dict[str, Any]:
