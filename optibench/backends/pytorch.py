@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 FORMAT = "transformers"
 PRECISIONS = ("fp32", "tf32", "bf16", "fp16", "int8-dynamic", "int8-weights", "fp8")
 EXTRA = ""
-RUNTIME = ("torch", "torchao")
+RUNTIME = ("torch",)
 
 PRODUCT_SIZES = {"cpu": (512, 1024, 2048), "cuda": (2048, 4096, 8192)}
 LONGEST_PRODUCT_SECONDS = 0.1
