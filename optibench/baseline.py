@@ -183,7 +183,9 @@ def hardware_of(host: Host, threads: int) -> Hardware:
 
 def _runtime(reference: Case, host: Host) -> dict[str, str]:
     names = getattr(plugins.load("backend", reference.backend), "RUNTIME", ())
-    return {name: host.packages.get(name, "not known") for name in names}
+    # A runtime may come by one distribution or another; the first stands for one that is not known.
+    here = [name for name in names if name in host.packages] or names[:1]
+    return {name: host.packages.get(name, "not known") for name in here}
 
 
 # Functions (pytest_plugin.py)

@@ -25,7 +25,7 @@ INT8_INSTRUCTIONS = ("avx512_vnni", "avx_vnni", "amx_int8", "asimddp", "i8mm")
 BF16_INSTRUCTIONS = ("avx512_bf16", "amx_bf16", "bf16")
 PACKAGES = (
     *("optibench", "torch", "transformers", "huggingface_hub", "tokenizers", "numpy"),
-    *("onnx", "onnxruntime", "onnxscript", "openvino", "nncf", "datasets"),
+    *("onnx", "onnxruntime", "onnxruntime-gpu", "onnxscript", "openvino", "nncf", "datasets", "torchao"),
 )
 ARM_MAKERS = {"0x41": "ARM", "0xc0": "Ampere", "0x61": "Apple", "0x4e": "NVIDIA"}
 CPUS = Path("/sys/devices/system/cpu")

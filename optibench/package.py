@@ -191,7 +191,7 @@ def _made_for(artifact: Artifact) -> str:
     """Where an engine runs, and the shapes that it takes; nothing for a graph, which is not bound to either."""
     if artifact.recipe.get("kind") != "engine":
         return ""
-    capability = artifact.recipe["options"]["compute_capability"]
+    capability = artifact.recipe["options"].get("compute_capability")
     card = artifact.recipe["card"]
     where = f"GPUs of compute capability {capability}" if capability else "NVIDIA GPUs from Ampere on"
     where = f"{card['name']} (driver {card['driver']})" if card else where

@@ -62,8 +62,11 @@ def _kind_of_card(precision: str) -> str:
 def quantize(model: Any, precision: str) -> None:
     """Quantizes the weights of the model's Linear modules in place, by torchao."""
     from torchao import quantization
+    from torchao.utils import should_reduce_range
 
-    quantization.quantize_(model, getattr(quantization, QUANTIZERS[precision])(version=2))
+    # Sums of int8 products overflow on processors without VNNI, unless seven bits are used.
+    ranges = {"reduce_range": should_reduce_range(model.device)} if precision == "int8-dynamic" else {}
+    quantization.quantize_(model, getattr(quantization, QUANTIZERS[precision])(**ranges))
 
 
 class PyTorchSession:

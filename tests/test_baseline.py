@@ -12,7 +12,7 @@ from optibench import baseline as baselines
 from optibench import store
 from optibench.errors import OptibenchError
 from optibench.values import Burst, Case, Record, Score, Series, Shape
-from tests.factories import baseline, figures, measurement, record
+from tests.factories import baseline, figures, host, measurement, record
 
 SHAPE = Shape(batch=1, length=128)
 
@@ -200,3 +200,13 @@ def test_records_without_a_digest_are_used_and_said(tmp_path: Path) -> None:
     found, warnings = folder.records()
     assert found == [record()]
     assert "1 of the records" in warnings[0]
+
+
+def test_a_runtime_is_known_by_whichever_distribution_brought_it() -> None:
+    graph = Case(target="cuda", backend="onnxruntime", precision="fp32")
+    for packages, runtime in (
+        ({"onnxruntime-gpu": "1.31.1"}, {"onnxruntime-gpu": "1.31.1"}),
+        ({"onnxruntime": "1.32.0"}, {"onnxruntime": "1.32.0"}),
+        ({}, {"onnxruntime": "not known"}),
+    ):
+        assert baselines._runtime(graph, host(packages=packages)) == runtime

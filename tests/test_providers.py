@@ -169,9 +169,9 @@ def test_a_plugin_is_known_whatever_name_its_package_gives_it() -> None:
         providers.must_be_on(providers.RTX, [providers.CPU], {providers.CPU: 3})
 
 
-def test_memory_that_runs_out_is_told_in_bytes(graph: Path) -> None:
+def test_memory_that_runs_out_is_told_in_bytes() -> None:
     said = "BFCArena: Failed to allocate memory for requested buffer of size 4294967296"
-    told = str(session_of(graph)._told(RuntimeError(said)))
+    told = str(providers.told(RuntimeError(said)))
     assert "out of device memory" in told
     assert "4295 MB" in told
 
@@ -376,3 +376,21 @@ def test_what_a_devices_provider_does_not_compute_is_skipped_with_the_reason(
 def test_half_precision_on_a_gpu_is_the_graph_that_tensorrt_takes(build: Build) -> None:
     asked = msgspec.structs.replace(build, backend="onnxruntime")
     assert backend.recipe(asked) == quantize.recipe(asked, "tensorrt")
+
+
+@pytest.mark.parametrize("module", [backend, onnxruntime_tensorrt, onnxruntime_tensorrt_rtx])
+def test_a_readmes_lines_are_python_and_name_the_provider_or_its_plugin(module: Any) -> None:
+    imports, lines = module.usage("model.onnx", "fp16")
+    compile(f"{imports}\n{lines}", "README.md", "exec")
+    assert "CUDAExecutionProvider" in lines or "plugin.get_ep_name()" in lines
+
+
+def test_an_exported_folder_says_which_card_and_shapes_it_is_for(
+    build: Build, machine: dict[str, Any], tmp_path: Path
+) -> None:
+    from optibench import package
+
+    artifact = onnxruntime_tensorrt.prepare(build, Cache(tmp_path / "cache"))
+    told = package._made_for(artifact)
+    assert "NVIDIA L4 (driver 590.1)" in told
+    assert "`x`: (1, 4) to (7, 4)" in told

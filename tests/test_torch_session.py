@@ -113,6 +113,15 @@ def test_torchao_quantizes_every_linear_module_and_stays_near(job: Job, precisio
     assert 0.98 < cosine < 1  # not the same numbers, so it was quantized
 
 
+@needs_torchao
+def test_quantized_activations_are_told_by_a_name_that_each_of_torchaos_classes_has() -> None:
+    from torchao import quantization
+
+    for kind in (quantization.Int8Tensor, quantization.Float8Tensor):
+        assert "act_quant_kwargs" in kind.optional_tensor_attribute_names
+    assert not [name for name in torch_session.QUANTIZERS.values() if not hasattr(quantization, name)]
+
+
 def test_a_precision_by_torchao_without_it_is_skipped_with_its_pip_line(
     job: Job, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -237,8 +237,9 @@ def session(artifact: Artifact, job: Job) -> Iterator[Session]:
 
 def usage(file: str, precision: str) -> tuple[str, str]:
     """The import and the lines that run ``file`` in the folder ``here`` on ``inputs``, for an artifact's README."""
+    providers = '["CUDAExecutionProvider"]' if precision in ON_GPU_ALONE else '["CPUExecutionProvider"]'
     return "import onnxruntime", (
-        f'session = onnxruntime.InferenceSession(here / "{file}", providers=["CPUExecutionProvider"])\n'
+        f'session = onnxruntime.InferenceSession(here / "{file}", providers={providers})\n'
         "wanted = {i.name for i in session.get_inputs()}\n"
         "outputs = session.run(None, {name: array for name, array in inputs.items() if name in wanted})\n"
         "print([output.shape for output in outputs])"

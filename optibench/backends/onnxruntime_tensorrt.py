@@ -26,10 +26,12 @@ if TYPE_CHECKING:
     from optibench.cache import Cache
     from optibench.nvidia.bound import BoundSession
 
-FORMAT = "onnx"
+FORMAT = "onnxruntime"
 PRECISIONS = ("fp32", "tf32", "fp16", "int8")
 EXTRA = "onnxruntime-tensorrt"
 RUNTIME = ("onnxruntime-gpu", "tensorrt-cu13-libs", "tensorrt-cu12-libs")
+
+NEEDS = ("onnxruntime-gpu", "tensorrt-cu13-libs", "numpy")
 
 GRAPH, SHAPES = "model.onnx", "shapes.json"
 TYPES = {"fp16": ("trt_fp16_enable",), "int8": ("trt_int8_enable", "trt_fp16_enable")}
@@ -60,7 +62,28 @@ def session(artifact: Artifact, job: Job) -> Iterator[BoundSession]:
     yield opened(TENSORRT, Path(artifact.path), job.case.precision, job.target, job.threads)
 
 
+def usage(file: str, precision: str) -> tuple[str, str]:
+    """The imports and the lines that run ``file`` in the folder ``here`` on ``inputs``, for an artifact's README."""
+    told = {"trt_engine_cache_enable": "1", **dict.fromkeys(TYPES.get(precision, ()), "1")}
+    return "import json\n\nimport onnxruntime", (
+        f'''options = {{**json.loads((here / "{SHAPES}").read_text()), **{told}}}
+options["trt_engine_cache_path"] = str(here)
+session = onnxruntime.InferenceSession(
+    here / "{file}", providers=[("{TENSORRT.name}", options), "CUDAExecutionProvider"]
+)
+'''
+        + RUN
+    )
+
+
 # What the plugin shares
+
+
+RUN = """assert session.get_providers() != ["CPUExecutionProvider"], "the log above says why"
+wanted = {i.name for i in session.get_inputs()}
+outputs = session.run(None, {name: array for name, array in inputs.items() if name in wanted})
+print([output.shape for output in outputs])"""
+"""What every README's lines end with, once there is a session."""
 
 
 def engines_recipe(provider: Provider, runtime: tuple[str, ...], build: Build) -> dict[str, Any]:

@@ -20,13 +20,14 @@ if TYPE_CHECKING:
     from optibench.cache import Cache
     from optibench.nvidia.bound import BoundSession
 
-FORMAT = "onnx"
+FORMAT = shared.FORMAT
 PRECISIONS = ("fp32", "tf32", "fp16", "int8")
 EXTRA = "onnxruntime-tensorrt-rtx"
 RUNTIME = (
     *("onnxruntime", "onnxruntime-gpu"),
     *("onnxruntime-ep-nv-tensorrt-rtx-cu13", "onnxruntime-ep-nv-tensorrt-rtx-cu12"),
 )
+NEEDS = ("onnxruntime", "onnxruntime-ep-nv-tensorrt-rtx-cu13", "numpy")
 
 
 def probe(target: Target) -> str | None:
@@ -51,3 +52,16 @@ def prepare(build: Build, cache: Cache) -> Artifact:
 def session(artifact: Artifact, job: Job) -> Iterator[BoundSession]:
     """Opens the graph; its engine is made meanwhile."""
     yield shared.opened(RTX, Path(artifact.path), job.case.precision, job.target, job.threads)
+
+
+def usage(file: str, precision: str) -> tuple[str, str]:
+    """The imports and the lines that run ``file`` in the folder ``here`` on ``inputs``, for an artifact's README."""
+    return "import json\n\nimport onnxruntime\nimport onnxruntime_ep_nv_tensorrt_rtx as plugin", (
+        f'''onnxruntime.register_execution_provider_library(plugin.get_ep_name(), plugin.get_library_path())
+devices = [device for device in onnxruntime.get_ep_devices() if device.ep_name == plugin.get_ep_name()]
+settings = onnxruntime.SessionOptions()
+settings.add_provider_for_devices(devices[:1], json.loads((here / "{shared.SHAPES}").read_text()))
+session = onnxruntime.InferenceSession(here / "{file}", settings)
+'''
+        + shared.RUN
+    )

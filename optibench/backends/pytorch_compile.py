@@ -21,7 +21,7 @@ from optibench.values import Artifact, Job, Target
 FORMAT = pytorch.FORMAT
 PRECISIONS = pytorch.PRECISIONS
 EXTRA = pytorch.EXTRA
-RUNTIME = ("torch",)
+RUNTIME = pytorch.RUNTIME
 
 recipe = pytorch.recipe
 prepare = pytorch.prepare

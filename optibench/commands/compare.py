@@ -130,7 +130,8 @@ def show_plan(planned: Any, estimated: Any, as_json: bool) -> None:
     click.echo(
         f"shapes {', '.join(s.name for s in workload.shapes)} (batch x length), data: {workload.dataset or 'none'}"
     )
+    width = max((len(p.case.name) for p in planned.cases), default=0)
     for p in planned.cases:
         note = "reference, twice for the A/A check" if p.case == planned.reference else p.skip and f"skipped: {p.skip}"
-        click.echo(f"  {p.case.name:32}{note or ''}".rstrip())
+        click.echo(f"  {p.case.name:{width}}  {note or ''}".rstrip())
     click.echo(estimated.sentence)

@@ -6,7 +6,6 @@ time gets a session of its own that captures; all other calls, those of the eval
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from optibench.backends.onnxruntime import executed_from_profile, fed, profiled
-from optibench.errors import CaseFailed, first_line
+from optibench.errors import first_line
 from optibench.nvidia import providers
 from optibench.nvidia.providers import CPU, Provider
 from optibench.values import Executed
@@ -24,9 +23,6 @@ if TYPE_CHECKING:
     import numpy
 
     Arrays = Mapping[str, numpy.ndarray]
-
-OUT_OF_MEMORY = re.compile(r"Failed to allocate memory for requested buffer of size (\d+)")
-"""What ONNX Runtime's arena says."""
 
 
 class Feed:
@@ -90,7 +86,7 @@ class BoundSession:
                 binding.bind_cpu_input(name, array)
             binding.synchronize_inputs()
         except Exception as error:
-            raise self._told(error) from error
+            raise providers.told(error) from error
         for number, name in enumerate(self.outputs):
             if outputs is None:
                 binding.bind_output(name, self.device)
@@ -106,7 +102,7 @@ class BoundSession:
             feed.session.run_with_iobinding(feed.binding)
             feed.binding.synchronize_outputs()
         except Exception as error:
-            raise self._told(error) from error
+            raise providers.told(error) from error
         if not feed.called:  # from now on the outputs keep their place, and no call allocates
             feed.called = True
             for name, value in zip(self.outputs, feed.binding.get_outputs(), strict=True):
@@ -157,17 +153,3 @@ class BoundSession:
         return msgspec.structs.replace(
             found, operations=operations, precision=precision, fallback_nodes=elsewhere, detail=detail
         )
-
-    def _told(self, error: Exception) -> CaseFailed:
-        """The error in words; for memory that ran out, the bytes asked and free."""
-        if isinstance(error, CaseFailed):
-            return error
-        asked = OUT_OF_MEMORY.search(str(error))
-        if asked is None:
-            return CaseFailed(first_line(error))
-        try:
-            from optibench.nvidia.device import Device
-
-            return CaseFailed(Device().out_of_memory(int(asked[1]), "a buffer of ONNX Runtime's"))
-        except (ImportError, CaseFailed):
-            return CaseFailed(f"out of device memory: a buffer of {int(asked[1]) / 1e6:.0f} MB does not fit in")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import re
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -19,6 +20,8 @@ from optibench.nvidia import libraries
 from optibench.values import Target, Value
 
 CPU = "CPUExecutionProvider"
+OUT_OF_MEMORY = re.compile(r"Failed to allocate memory for requested buffer of size (\d+)")
+"""What ONNX Runtime's arena says."""
 
 
 class Provider(Value, frozen=True, kw_only=True):
@@ -133,11 +136,22 @@ def opened(provider: Provider, path: Path, settings: Any, options: Mapping[str, 
         raise
     except Exception as error:
         why = library and libraries.why_not_loaded(library)  # shorter and plainer than ONNX Runtime's own words
-        raise CaseFailed(
-            f"onnxruntime cannot open this graph on {provider.name}: {first_line(why or error)}"
-        ) from error
+        raise CaseFailed(f"onnxruntime cannot open this graph on {provider.name}: {why or told(error)}") from error
     must_be_on(provider, session.get_providers(), nodes_by_provider(session))
     return session
+
+
+def told(error: Exception) -> CaseFailed:
+    """An error of ONNX Runtime's in words; for memory that ran out, with the bytes asked and free."""
+    asked = OUT_OF_MEMORY.search(str(error))
+    if asked is None:
+        return CaseFailed(first_line(error))
+    try:
+        from optibench.nvidia.device import Device
+
+        return CaseFailed(Device().out_of_memory(int(asked[1]), "a buffer of ONNX Runtime's"))
+    except (ImportError, CaseFailed):
+        return CaseFailed(f"out of device memory: a buffer of {int(asked[1]) / 1e6:.0f} MB does not fit in")
 
 
 @cache
