@@ -23,7 +23,7 @@ from optibench.results import (
     WorkloadResult,
 )
 from optibench.samples import Samples, builds, reference_of, untwinned
-from optibench.tasks.base import LENGTHS, kind_of
+from optibench.tasks.base import length_unit
 from optibench.values import Case, Executed, Record, Score, Shape
 
 DISTURBED_WARNING = 0.2
@@ -113,7 +113,7 @@ def comparison_from_records(
     results, limits = roofline.with_shares(everything, results)
     noise = _noise(records, samples, reference)
     dataset = next((r.dataset for r in records if r.dataset), None)
-    recommended, why_not = recommend(results, reference.name if reference else None, _unit(last.model.task))
+    recommended, why_not = recommend(results, reference.name if reference else None, length_unit(last.model.task))
     done = len({r.round for r in records if r.measurement})
     # Rounds that measured something speak of it; what the doctor found before them speaks only where there is none.
     findings = doctor.of_rounds(r.findings for r in [r for r in records if r.measurement] or records)
@@ -144,10 +144,6 @@ def comparison_from_records(
         gpus=health.gpus(records),
         cases=tuple(results),
     )
-
-
-def _unit(task: str) -> str:
-    return LENGTHS[kind_of(plugins.load("task", task))][0]
 
 
 def case_results(records: Sequence[Record], samples: Samples | None = None) -> list[CaseResult]:

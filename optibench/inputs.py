@@ -98,6 +98,8 @@ def _given_ref(workload: Workload) -> DataRef:
     if workload.input_file is None:
         return DataRef(id="noise of the shapes given", sha256=shapes, count=32)
     path = Path(workload.input_file).expanduser()
+    if not path.is_file():
+        raise OptibenchError(f"The file {workload.input_file} (--inputs) is gone. Put it back, or give another.")
     return DataRef(id=path.name, sha256=digest_of([sha256_of_file(path), shapes]), count=1)
 
 

@@ -12,6 +12,7 @@ from optibench.render.columns import primary_metric, shape_text, shown_cases
 from optibench.render.units import bytes_text, counted, listed, operations_text, ratio_text, share_text
 from optibench.results import CaseResult, Comparison
 from optibench.stats import QUANTILE_SAMPLES
+from optibench.tasks.base import length_unit
 from optibench.values import DataRef
 
 QUICK = "quick: not for ranking"
@@ -47,7 +48,8 @@ def workload_line(comparison: Comparison) -> str:
     number = f"{rounds[0]}" if len(rounds) == 1 else f"{rounds[0]}–{rounds[-1]}"
     parts = [f"batch {listed(workload.batches)}"]
     if any(workload.lengths):
-        parts.append(f"length {listed(workload.lengths)}")
+        samples = " samples" if length_unit(comparison.model.task) == "samples" else ""
+        parts.append(f"length {listed(workload.lengths)}{samples}")
     parts.append(f"{number} round{'' if number == '1' else 's'}")
     return " · ".join([*parts, QUICK] if workload.tier == "quick" else parts)
 

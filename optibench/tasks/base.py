@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
+from optibench import plugins
 from optibench.errors import OptibenchError
 
 if TYPE_CHECKING:
@@ -92,11 +93,20 @@ def kind_of(task: Any) -> str:
     return str(getattr(task, "INPUT", "text")).partition("+")[0]
 
 
+def length_unit(task_name: str) -> str:
+    """What a length counts in that task; tokens where the task is not installed here."""
+    known = task_name in plugins.names("task")
+    return LENGTHS[kind_of(plugins.load("task", task_name)) if known else "text"][0]
+
+
 def tokenized(tokenizer: Any, text: str, pair: str | None, model: Model) -> dict[str, numpy.ndarray]:
     """One text (or pair) as the tokenizer's arrays, cut at the model's positions (512 where none are known)."""
     import numpy as np
 
-    encoded = tokenizer(text, pair, truncation=True, max_length=min(model.max_length or 512, 512))
+    most = min(model.max_length or 512, 512)
+    if pair is not None:  # calibration cuts short, but the separators need their room
+        most = max(most, tokenizer.num_special_tokens_to_add(pair=True) + 1)
+    encoded = tokenizer(text, pair, truncation=True, max_length=most)
     return {name: np.asarray(values, np.int64) for name, values in encoded.items()}
 
 

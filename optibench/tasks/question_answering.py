@@ -30,7 +30,9 @@ WHOLE = ("answers",)
 HAS_TOP1 = False
 LONGEST_WINDOW = 384
 LONGEST_ANSWER = 30
-"""Tokens of a window and of an answer: those of the SQuAD examples that such models were trained by."""
+SHORTEST_WINDOW = 16
+"""Tokens of a window and of an answer: those of the SQuAD examples that such models were trained by. In less than the
+shortest window there is no room for a question and a context."""
 
 
 def row_of(text: str) -> dict[str, Any]:
@@ -42,11 +44,11 @@ def encode(rows: Sequence[Mapping[str, Any]], tokenizer: Any, model: Model, seed
     """One input a window, ``_context`` marking the tokens that may be in an answer, and the first token (no answer)."""
     import numpy as np
 
-    length = min(model.max_length or LONGEST_WINDOW, LONGEST_WINDOW)
+    length = max(SHORTEST_WINDOW, min(model.max_length or LONGEST_WINDOW, LONGEST_WINDOW))
     inputs, labels, truths = [], [], []
     for number, row in enumerate(rows, 1):
         # A question so long that no room is left is cut too, as every tokenizer does on its own.
-        question = _cut(tokenizer, str(row["question"]), max(1, length // 2))
+        question = _cut(tokenizer, str(row["question"]), length // 4)
         encoded = with_offsets(
             tokenizer,
             "no answer can be read off",
@@ -54,7 +56,7 @@ def encode(rows: Sequence[Mapping[str, Any]], tokenizer: Any, model: Model, seed
             str(row["context"]),
             truncation="only_second",
             max_length=length,
-            stride=max(0, min(128, length // 4)),
+            stride=min(128, length // 4),
             return_overflowing_tokens=True,
         )
         windows = []

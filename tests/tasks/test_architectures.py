@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -136,3 +137,23 @@ def test_headings_find_their_sections(optibench: Optibench, tmp_path: Path) -> N
     found = cases(tmp_path / "run")["cpu/pytorch/fp32"]
     assert [one["metric"] for one in found["scores"]] == ["ndcg@10", "recall@10", "mrr@10"]
     assert found["scores"][0]["value"] > 0.6
+
+
+def test_recorded_languages_are_told_as_well_by_an_int8_build(optibench: Optibench, tmp_path: Path) -> None:
+    from tests.fixtures import languages
+
+    root = Path(os.environ.get("OPTIBENCH_SOUNDS", "/"))
+    if len(languages.recordings(root)) < 600:
+        pytest.skip(
+            "apt-get install asterisk-core-sounds-en-wav asterisk-core-sounds-es-wav asterisk-core-sounds-fr-wav"
+        )
+    model, data = languages.write(tmp_path, root)
+    done = optibench(
+        "compare", model, "--dataset", data, "--backends", "openvino", "--precisions", "int8", "--length", "16000",
+        "--out", tmp_path / "run", *QUICK,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    found = cases(tmp_path / "run")["cpu/openvino/int8"]["scores"][0]
+    assert found["metric"] == "accuracy"
+    assert found["reference"] > 0.7
+    assert found["value"] > 0.65

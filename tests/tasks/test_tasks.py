@@ -145,3 +145,36 @@ def test_batches_hold_inputs_of_like_length_and_come_back_in_order(tokenizer: An
     assert batch["attention_mask"].tolist() == [[1, 1, 1, 0, 0], [1, 1, 1, 1, 1]]
     save(tmp_path / "a.npz", [batch] * 11)
     assert len(list(batches_of(tmp_path / "a.npz"))) == 11
+
+
+def test_speech_is_written_without_repeats_and_blanks_and_judged_by_words() -> None:
+    from optibench.tasks import speech_recognition
+
+    pieces = ["", " ", "a", "b"]  # the blank, the word delimiter, letters
+    frames = [2, 2, 0, 2, 1, 1, 3, 3]  # aa b
+    truths = {"pieces": pieces, "texts": [["aa", "b"], ["aa", "bb", "a"]]}
+    found = speech_recognition.predictions([np.eye(4)[frames]] * 2, truths)
+    assert found.tolist() == [0.0, 2.0]
+    assert speech_recognition.word_accuracy(found[None], np.array([[2.0, 3.0]]))[0] == pytest.approx(0.6)
+
+
+def test_word_errors_are_those_of_jiwer() -> None:
+    import jiwer
+
+    from optibench.tasks import speech_recognition
+
+    right, mine = "it was a very good film", "it is a good old film"
+    found = speech_recognition._errors(right.split(), mine.split()) / len(right.split())
+    assert found == pytest.approx(jiwer.wer(right, mine))
+    assert speech_recognition._errors(["a"], []) == 1.0
+    assert speech_recognition.words_of("Don't stop -- NOW.") == ["dont", "stop", "now"]
+
+
+def test_segmentation_answers_for_pixels_of_a_grid() -> None:
+    from optibench.tasks import image_segmentation
+
+    logits = np.zeros((2, 5, 100, 64), np.float32)
+    logits[:, 3, 4, 2] = 1
+    found = image_segmentation.answers({"logits": logits}, {}, MODEL)
+    assert [one.shape for one in found] == [(25 * 32, 5)] * 2
+    assert found[0][32 + 1].argmax() == 3  # every fourth row, every second column

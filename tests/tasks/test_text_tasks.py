@@ -88,7 +88,11 @@ class TestTags:
 
 class TestAnswers:
     def encoded(self, tokenizer: Any, answers: Any = "bad film", length: int | None = None) -> Any:
-        row = {"question": "what was it", "context": "it was a bad film and a good story", "answers": answers}
+        row = {
+            "question": "what was it",
+            "context": "it was a bad film and a good story" + " with music" * 6,
+            "answers": answers,
+        }
         model = msgspec.structs.replace(MODEL, max_length=length)
         return question_answering.encode([row], tokenizer, model, 0)
 
@@ -103,7 +107,7 @@ class TestAnswers:
             for places in windows
         ]
 
-    @pytest.mark.parametrize("length", [None, 10])
+    @pytest.mark.parametrize("length", [None, 16])
     def test_the_span_is_read_off_the_context_also_in_windows(self, tokenizer: Any, length: int | None) -> None:
         encoded = self.encoded(tokenizer, length=length)
         assert len(encoded.inputs) == (1 if length is None else len(encoded.truths[0]["windows"]))

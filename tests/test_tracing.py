@@ -1,0 +1,51 @@
+"""What a model is traced with: two rows at least, no mask of ones, and the axes that vary left free."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from optibench import tracing
+
+
+def pictures(*sizes: tuple[int, int]) -> list[dict[str, np.ndarray]]:
+    return [
+        {"pixel_values": np.ones((1, 3, *size), np.float32), "pixel_mask": np.ones((1, *size), np.int64)}
+        for size in sizes
+    ]
+
+
+def test_pictures_of_one_size_vary_in_their_number_alone() -> None:
+    samples = pictures((8, 8), (8, 8))
+    batch = tracing.batch(samples, rows=2)
+    assert batch["pixel_values"].shape == (2, 3, 8, 8)
+    free = tracing.free_axes(samples, batch)
+    assert free is not None
+    assert {name: sorted(axes) for name, axes in free.items()} == {"pixel_values": [0], "pixel_mask": [0]}
+
+
+def test_sizes_that_vary_are_free_and_differ_in_the_second_batch() -> None:
+    samples = pictures((8, 8), (6, 8), (10, 12), (12, 12))
+    first, second = tracing.batch(samples, rows=2), tracing.batch(samples, rows=3, length=48)
+    assert first["pixel_values"].shape[2:] != second["pixel_values"].shape[2:]
+    free = tracing.free_axes(samples, first)
+    assert free is not None
+    assert sorted(free["pixel_values"]) == [0, 2, 3]
+
+
+def test_no_mask_is_all_ones() -> None:
+    assert not tracing.batch(pictures((8, 8)), rows=2)["pixel_mask"].all()
+    text = {"input_ids": np.arange(9)[None] + 5, "attention_mask": np.ones((1, 9), np.int64)}
+    assert not tracing.batch([text], rows=2)["attention_mask"].all()
+
+
+def test_what_all_rows_share_is_not_stacked_and_has_another_number_of_rows_the_second_time() -> None:
+    samples = [{"pixel_values": np.ones((1, 3, 4, 4), np.float32), "input_ids": np.ones((5, 7), np.int64)}] * 3
+    assert tracing.batch(samples, rows=2)["input_ids"].shape == (5, 7)
+    assert tracing.batch(samples, rows=3, length=48)["input_ids"].shape == (6, 7)
+    free = tracing.free_axes(samples, samples[0])
+    assert free is not None
+    assert sorted(free["input_ids"]) == [0, 1]
+
+
+def test_texts_alone_leave_the_axes_to_the_exporter() -> None:
+    assert tracing.free_axes([{"input_ids": np.ones((1, 7), np.int64)}], {"input_ids": None}) is None
