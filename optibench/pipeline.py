@@ -18,6 +18,7 @@ from optibench.cache import Cache, Entry
 from optibench.errors import CaseFailed, OptibenchError, Unsupported
 from optibench.execute.base import Lane, LaneDied, Launch
 from optibench.execute.process import ProcessLane
+from optibench.nvidia import alive
 from optibench.plan import Plan, groups_of
 from optibench.progress import duration
 from optibench.store import Run
@@ -46,6 +47,8 @@ class Pipeline:
     findings: tuple[Finding, ...] = ()
     arithmetic: dict[str, Any] = field(default_factory=dict)
     _reference_answers: Any = None
+    _suspects: set[str] = field(default_factory=set)
+    """Targets on whose accelerator something failed, which may be the device itself: asked before its next job."""
 
     def __post_init__(self) -> None:
         self.threads = host.usable_cores()
@@ -136,13 +139,33 @@ class Pipeline:
         made: dict[Case, Artifact] = {}
         for number, case in enumerate(cases, 1):
             self.say(f"building {case.name} ({number} of {len(cases)})")
+            if not self._answering([case], 0):
+                continue
             try:
                 made[case] = workshop.artifact(case)
             except Unsupported as error:
                 self._keep(self._record(case, 0, "skipped", str(error)))
             except (CaseFailed, LaneDied) as error:
+                self._suspect([case])
                 self._keep(self._record(case, 0, "failed", str(error)))
         return made
+
+    def _suspect(self, failed: Sequence[Case]) -> None:
+        """Notes the targets of these cases whose device another job may find dead."""
+        self._suspects |= {c.target for c in failed if self.plan.target(c.target).device == "cuda"}
+
+    def _answering(self, cases: Sequence[Case], number: int) -> list[Case]:
+        """Those cases whose device answers. One on which something failed is asked anew; if it is dead, its cases are
+        failed, and the rest go on."""
+        for name in sorted(self._suspects & {case.target for case in cases}):
+            self._suspects.discard(name)
+            if reason := alive.silent(targets.environment(self.plan.target(name), self.threads)):
+                self.say(f"the device of {name} no longer answers: {reason}")
+                for case in [case for case in cases if case.target == name]:
+                    self._keep(self._record(case, number, "failed", f"the device no longer answers: {reason}"))
+                cases = [case for case in cases if case.target != name]
+                self._suspects.add(name)
+        return list(cases)
 
     def _leave_out_single_sides(self, artifacts: dict[Case, Artifact]) -> None:
         """In a run of two sides a case that only one of them has is no comparison, and its turns go to the others."""
@@ -204,7 +227,9 @@ class Pipeline:
             self.say(f"{where}: {text}, {about} {duration(end - time.monotonic())} left")
 
         with tempfile.TemporaryDirectory(prefix=".answers-", dir=self.run.path) as answers:
-            for group, members in enumerate(groups):
+            for group, planned in enumerate(groups):
+                if not (members := self._answering(planned, number)):
+                    continue
                 jobs = [self._job(case, number, found[case]) for case in members]
                 gaugings = self._gaugings(jobs)
                 before = doctor.counters()
@@ -221,6 +246,7 @@ class Pipeline:
                 )
                 # What disturbed these very turns; the workers have ended, so that their own load is known.
                 self.findings = doctor.findings(before)
+                self._suspect([turner.job.case for turner in turners if turner.status == "failed"])
                 # Records are written once the group is through: a comparison needs both of its sides.
                 for turner in sorted(turners, key=lambda t: t.job.case != reference):
                     self._keep(self._record_of(turner, number, group))

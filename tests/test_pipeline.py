@@ -12,6 +12,7 @@ import pytest
 
 from optibench import api, quiet
 from optibench.execute import inline
+from optibench.nvidia import alive
 from optibench.plan import Request
 from optibench.results import CaseResult
 
@@ -136,3 +137,44 @@ def test_resume_takes_an_allowance_of_its_own(
         records.write_text("".join(line for line in lines if json.loads(line)["round"] < 2))
         api.resume(result.path, launch=inline.launch, wait_quiet_seconds=allowance)
         assert bool(looks) == (allowance is not None)
+
+
+def on_a_gpu(folder: Path) -> Path:
+    """The fake target, made one of an accelerator."""
+    file = folder / "pretend.toml"
+    file.write_text(file.read_text().replace('device = "cpu"', 'device = "cuda"'))
+    return folder
+
+
+def test_a_device_that_died_is_asked_before_its_next_job_and_its_cases_fail_with_what_it_said(
+    measured: Callable[..., tuple[api.Result, list[str]]], fake_target: FakeTarget, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+    monkeypatch.setattr(alive, "silent", lambda env: asked.append(1) or "cuInit: unknown error")
+    target = on_a_gpu(fake_target(int8={"latency_seconds": 0.004, "fail": "error"}))
+    result, said = measured(target, rounds=3)
+    assert len(asked) == 1
+    assert any("no longer answers" in text for text in said)
+    reason = case(result, "fp32").reason or ""
+    assert reason == "the device no longer answers: cuInit: unknown error"
+    assert "the fake runtime gave up" in (case(result, "int8").reason or "")
+
+
+def test_a_device_that_still_answers_goes_on_with_the_cases_that_did_not_fail(
+    measured: Callable[..., tuple[api.Result, list[str]]], fake_target: FakeTarget, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+    monkeypatch.setattr(alive, "silent", lambda env: asked.append(1))
+    target = on_a_gpu(fake_target(bf16={"fail": "error"}))
+    result, _ = measured(target, rounds=3)
+    assert len(asked) == 1
+    assert rounds_by_case(result)["int8"] >= 3
+    assert case(result, "bf16").status == "failed"
+
+
+def test_nothing_is_asked_of_a_device_on_which_nothing_failed(
+    measured: Callable[..., tuple[api.Result, list[str]]], fake_target: FakeTarget, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(alive, "silent", lambda env: pytest.fail("it was asked"))
+    result, _ = measured(on_a_gpu(fake_target()), rounds=2)
+    assert case(result, "int8").status == "ok"

@@ -17,6 +17,9 @@ import msgspec
 
 from optibench.execute.base import LaneDied
 
+END_LIMIT_SECONDS = 10.0
+"""How long a killed process may take to end."""
+
 
 class ProcessLane:
     """``python -m MODULE`` with a pair of pipes of its own; what it prints goes to ``log``. ``python`` is this
@@ -103,10 +106,12 @@ class ProcessLane:
         return f". Last words: {lines[-1][-200:]}" if lines else ""
 
     def close(self) -> None:
-        """Ends the process and everything that it started. A thread that waits in ``ask`` then sees it die."""
+        """Ends the process and everything that it started. A thread that waits in ``ask`` then sees it die. One that is
+        stuck within a driver ends when that lets it go, which is not waited for."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.wait(timeout=END_LIMIT_SECONDS)
         for fd in (self.request, self.reply):
             if fd >= 0:
                 os.close(fd)
