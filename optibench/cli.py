@@ -16,6 +16,7 @@ from optibench import __version__
 from optibench.commands.cache import cache_group
 from optibench.commands.compare import compare
 from optibench.commands.doctor import doctor
+from optibench.commands.env import env_group
 from optibench.commands.export import export
 from optibench.commands.gate import baseline_group, gate
 from optibench.commands.history import bundle_run, history, replay
@@ -46,7 +47,7 @@ def cli(debug: bool) -> None:
 
 for command in (
     *(compare, export, doctor, gate, baseline_group, history, replay, bundle_run),
-    *(list_targets, list_backends, cache_group),
+    *(list_targets, list_backends, cache_group, env_group),
 ):
     cli.add_command(command)
 

@@ -19,6 +19,7 @@ from optibench import __version__
 from optibench.cache import Cache
 from optibench.errors import OptibenchError
 from optibench.host import PACKAGES
+from optibench.values import digest_of
 
 if TYPE_CHECKING:
     from packaging.requirements import Requirement
@@ -88,33 +89,44 @@ def made(pins: Mapping[str, str], extras: Iterable[str], cache: Cache, say: Say)
     return from_lines(sorted(str(r) for r in wanted), lines, cache, say)
 
 
-def from_lines(wanted: list[str], constraints: list[str], cache: Cache, say: Say) -> Path:
-    """The Python of an environment with these requirements under these constraints, from the cache if it is there."""
-    base = Path(sys.executable).resolve()
-    recipe = {
+PINS_HINT = "Pin versions that exist for this Python and go together (add pins for what they need)."
+
+
+def from_lines(wanted: list[str], constraints: list[str], cache: Cache, say: Say, hint: str = PINS_HINT) -> Path:
+    """The Python of an environment with these requirements under these constraints, from the cache if it is there.
+    Error: pip's own, followed by ``hint``."""
+
+    def make(folder: Path) -> dict[str, Any]:
+        say("preparing an environment with these versions (pip may fetch some hundred MB)")
+        _run([sys.executable, "-m", "venv", str(folder / "venv")], say, hint)
+        file = folder / "constraints.txt"
+        file.write_text("\n".join(constraints) + "\n")
+        flags = ["--disable-pip-version-check", "--no-input", "--progress-bar", "off", "-c", str(file)]
+        _run([str(interpreter(folder / "venv")), "-m", "pip", "install", *flags, *wanted], say, hint)
+        return {}
+
+    entry = cache.get_or_make("environment", _recipe(wanted, constraints), make)
+    return interpreter(cache.path(entry.key) / "venv")
+
+
+def key(wanted: list[str], constraints: list[str]) -> str:
+    """Under which ``from_lines`` keeps an environment in the cache."""
+    return digest_of(_recipe(wanted, constraints))
+
+
+def _recipe(wanted: list[str], constraints: list[str]) -> dict[str, Any]:
+    return {
         "kind": "environment",
         "form": "Python environment",
         "version": 1,
         "python": f"{sys.version_info.major}.{sys.version_info.minor}.{sys.version_info.micro}",
-        "base": str(base),
+        "base": str(Path(sys.executable).resolve()),
         "requirements": wanted,
         "constraints": constraints,
     }
 
-    def make(folder: Path) -> dict[str, Any]:
-        say("preparing an environment with the pinned versions (pip may fetch some hundred MB)")
-        _run([sys.executable, "-m", "venv", str(folder / "venv")], say)
-        file = folder / "constraints.txt"
-        file.write_text("\n".join(constraints) + "\n")
-        flags = ["--disable-pip-version-check", "--no-input", "--progress-bar", "off", "-c", str(file)]
-        _run([str(interpreter(folder / "venv")), "-m", "pip", "install", *flags, *wanted], say)
-        return {}
 
-    entry = cache.get_or_make("environment", recipe, make)
-    return interpreter(cache.path(entry.key) / "venv")
-
-
-def _run(command: list[str], say: Say) -> None:
+def _run(command: list[str], say: Say, hint: str) -> None:
     """Runs a step and tells what it does, a line at a time. Error: pip's own, or the last line, in a sentence."""
     with subprocess.Popen(
         command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
@@ -128,10 +140,7 @@ def _run(command: list[str], say: Say) -> None:
             process.kill()
             raise
     if process.returncode:
-        raise OptibenchError(
-            f"The environment with the other package versions could not be made: {reason(said).rstrip('.')}. "
-            "Pin versions that exist for this Python and go together (add pins for what they need)."
-        )
+        raise OptibenchError(f"The environment could not be made: {reason(said).rstrip('.')}. {hint}")
 
 
 def reason(said: Sequence[str]) -> str:

@@ -71,6 +71,13 @@ def samples_of(build: Build) -> list[dict[str, numpy.ndarray]]:
     return list(batches_of(Path(build.inputs) / "calibration.npz"))
 
 
+def tensors(sample: Arrays) -> dict[str, Any]:
+    """A sample as transformers' quantizers take it."""
+    import torch
+
+    return {name: torch.as_tensor(array) for name, array in sample.items()}
+
+
 def torch_model(model: Model) -> Any:
     """The reference in fp32, loaded once a process. Weights that it computes of others at each call (weight norm) are
     made plain weights of the same values, as quantizers and runtimes want them."""

@@ -1,4 +1,4 @@
-"""Rewrites of quantized ONNX graphs into the form that ONNX Runtime's kernels take. The numbers stay the same."""
+"""Rewrites of quantized ONNX graphs into the form that a runtime's kernels take."""
 
 from __future__ import annotations
 
@@ -50,6 +50,22 @@ def unsigned_activations(model: ir.Model) -> ir.Model:
         for each in (node, *users):
             each.replace_input_with(2, shifted(each.inputs[2]))
         out.type = ir.TensorType(ir.DataType.UINT8)
+    return model
+
+
+def positive_scales(model: ir.Model) -> ir.Model:
+    """4-bit weights' negative scales made positive, their values negated: NNCF makes the largest weight of a block -8
+    by the scale's sign, and TensorRT's parser takes no such scale. That weight becomes 7 parts of 8 of what it was."""
+    for node in model.graph:
+        if node.op_type != "DequantizeLinear" or node.inputs[0].dtype != ir.DataType.INT4:
+            continue
+        weight, scale = node.inputs[0], node.inputs[1]
+        scales, axis = scale.const_value.numpy(), node.attributes["axis"].as_int()
+        signs = np.repeat(np.sign(scales).astype(np.int8), node.attributes["block_size"].as_int(), axis=axis)
+        values = weight.const_value.numpy()
+        turned = np.clip(values.astype(np.int8) * signs, -8, 7).astype(values.dtype)
+        weight.const_value = ir.tensor(turned, dtype=ir.DataType.INT4, name=weight.name)
+        scale.const_value = ir.tensor(np.abs(scales), name=scale.name)
     return model
 
 

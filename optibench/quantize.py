@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from optibench import export, tracing
+from optibench import export, tensorrt_graphs, tools, tracing
 from optibench.cache import Cache, Entry
 from optibench.errors import CaseFailed, OptibenchError, Unsupported, first_line
 from optibench.host import package_versions
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     Arrays = Mapping[str, numpy.ndarray]
 
-CALIBRATED = ("int8", "int4-weights")
+CALIBRATED = ("int8", "fp8", "int4-weights")
 FLOATING = ("fp32", "tf32", "bf16", "fp16")
 INT4_GROUP = 64
 
@@ -38,10 +38,7 @@ RECIPES: dict[tuple[str, str], dict[str, Any]] = {
     ("onnx", "int8-dynamic"): {"by": "onnxruntime.quantize_dynamic", "weights": "int8 asymmetric per channel", "v": 2},
     ("onnx", "int8-weights"): {"by": "MatMulNBits", "bits": 8, "block": 128, "accuracy_level": 1, "v": 2},
     ("onnx", "int4-weights"): {"by": "MatMulNBits", "bits": 4, "block": 32, "accuracy_level": 1, "v": 2},
-    # TensorRT takes what the file says: half precision is written into it, and every zero point of its Q/DQ is zero.
-    ("tensorrt", "fp16"): {"by": "floats.narrowed", "v": 1},
-    ("tensorrt", "bf16"): {"by": "floats.narrowed", "v": 1},
-    ("tensorrt", "int8"): {"by": "nncf smoothquant, transformer, symmetric", "rest": "fp16", "v": 1},
+    **tensorrt_graphs.RECIPES,
     ("openvino", "int8"): {"by": "nncf smoothquant, transformer", "v": 1},
     ("openvino", "int8-weights"): {"by": "nncf compress_weights", "mode": "int8_asym", "v": 1},
     ("openvino", "int4-weights"): {
@@ -55,8 +52,8 @@ RECIPES: dict[tuple[str, str], dict[str, Any]] = {
 
 
 def recipe(build: Build, form: str) -> dict[str, Any]:
-    """All that decides an artifact of this form (onnx, tensorrt: ONNX as TensorRT takes it, openvino): its key in the
-    cache. What is run as it was exported has the export's."""
+    """All that decides an artifact of this form (onnx; tensorrt, modelopt: ONNX as TensorRT takes it; openvino): its
+    key in the cache. What is run as it was exported has the export's."""
     if _as_exported(form, build.precision):
         return export.recipe(build, _file_format(form))
     return {
@@ -66,8 +63,14 @@ def recipe(build: Build, form: str) -> dict[str, Any]:
         "how": RECIPES.get((form, build.precision)),
         "parent": export.recipe(build, _file_format(form)),
         "calibration": build.calibration_sha256 if build.precision in CALIBRATED else None,
-        "tools": package_versions(("nncf", "openvino" if form == "openvino" else "onnxruntime")),
+        "tools": _tools(form),
     }
+
+
+def _tools(form: str) -> dict[str, str]:
+    if form in tools.TOOLS:  # whose versions are fixed, whether its environment is there or not
+        return tools.TOOLS[form].versions
+    return package_versions(("nncf", "openvino" if form == "openvino" else "onnxruntime"))
 
 
 def _file_format(form: str) -> str:
@@ -93,8 +96,9 @@ def artifact(build: Build, form: str, cache: Cache, run: export.Run) -> Artifact
     if exported:
         entry = parent
     else:
+        python = tools.python_of(form, cache) if form in tools.TOOLS and cached is None else None
         entry = cached or cache.get_or_make(
-            "quantize", own_recipe, lambda folder: _make(folder, build, form, parent_file, parent, run)
+            "quantize", own_recipe, lambda folder: _make(folder, build, form, parent_file, parent, run, python)
         )
     assert entry is not None, "a floating-point build is its export"
     facts = entry.facts
@@ -128,18 +132,25 @@ def _given(build: Build, form: str) -> Artifact:
 
 
 def _make(
-    folder: Path, build: Build, form: str, parent_file: Path, parent: Entry | None, run: export.Run
+    folder: Path,
+    build: Build,
+    form: str,
+    parent_file: Path,
+    parent: Entry | None,
+    run: export.Run,
+    python: Path | None = None,
 ) -> dict[str, Any]:
-    """Quantizes ``parent_file`` into ``folder``, keeps the manifest that makes it loadable, and tries it once."""
+    """Quantizes ``parent_file`` into ``folder``, keeps the manifest that makes it loadable, and tries it once.
+    ``python`` is that of the tool's own environment, where the form asks for one."""
     start = time.perf_counter()
     samples = export.samples_of(build)
     try:
         if form == "onnx":
             _quantize_onnx(parent_file, folder / "model.onnx", build.precision, samples)
-        elif form == "tensorrt":
-            _write_for_tensorrt(parent_file, folder / "model.onnx", build.precision, samples)
-        else:
+        elif form == "openvino":
             _quantize_openvino(parent_file, folder / "openvino_model.xml", build.precision, samples)
+        else:
+            tensorrt_graphs.write(parent_file, folder / "model.onnx", build.precision, samples, python)
     except OptibenchError:
         raise
     except ImportError as error:
@@ -185,35 +196,12 @@ def _quantize_onnx(source: Path, out: Path, precision: str, samples: Sequence[Ar
 
     model = folded_transposes(onnx_ir.load(source))
     quantizer = _onnx_quantizer(precision, samples)
-    quantized = quantizer.quantize(model, _tensors(samples[0]), ExportFormat.ONNX)
+    quantized = quantizer.quantize(model, export.tensors(samples[0]), ExportFormat.ONNX)
     if precision == "int8":
         quantized = unsigned_activations(quantized)
     if precision != "int8-dynamic":  # which quantizes embeddings by itself
         quantized = int8_embeddings(quantized)
     OnnxExporter.save_program(quantized, out)
-
-
-def _write_for_tensorrt(source: Path, out: Path, precision: str, samples: Sequence[Arrays]) -> None:
-    """Strongly typed ONNX: fp16 or bf16 throughout; or int8 Q/DQ at the inputs of matrix products and convolutions
-    alone (which is where TensorRT fuses them), symmetric, weights a scale a channel, and the rest in fp16."""
-    import nncf
-    import onnx_ir
-    from transformers.exporters import NNCFOnnxQuantizer, NNCFQuantizationConfig, OnnxExporter
-    from transformers.exporters.configs import ExportFormat
-
-    from optibench.floats import narrowed
-    from optibench.qdq import folded_transposes
-
-    model = onnx_ir.load(source)
-    if precision == "int8":
-        config = NNCFQuantizationConfig(
-            subset_size=len(samples),
-            preset=nncf.QuantizationPreset.PERFORMANCE,  # symmetric activations: TensorRT knows no zero point
-            ignored_scope=nncf.IgnoredScope(types=["Gather"], validate=False),
-        )
-        quantizer = NNCFOnnxQuantizer(config, _all_tensors(samples))
-        model = quantizer.quantize(folded_transposes(model), _tensors(samples[0]), ExportFormat.ONNX)
-    OnnxExporter.save_program(narrowed(model, "fp16" if precision == "int8" else precision), out)
 
 
 def _onnx_quantizer(precision: str, samples: Sequence[Arrays]) -> Any:
@@ -236,7 +224,7 @@ def _onnx_quantizer(precision: str, samples: Sequence[Arrays]) -> Any:
         config = NNCFQuantizationConfig(
             subset_size=len(samples), ignored_scope=nncf.IgnoredScope(types=["Gather"], validate=False)
         )
-        return NNCFOnnxQuantizer(config, _all_tensors(samples))
+        return NNCFOnnxQuantizer(config, [*map(export.tensors, samples)])
     if precision in ("int8-weights", "int4-weights"):
         return _BlockWeights(bits=int(precision[3]))
     raise Unsupported(f"ONNX Runtime has no recipe for {precision}")
@@ -270,7 +258,7 @@ def _quantize_openvino(source: Path, out: Path, precision: str, samples: Sequenc
 
     model = openvino.Core().read_model(source)
     quantizer = _openvino_quantizer(precision, samples)
-    quantized = quantizer.quantize(model, _tensors(samples[0]), ExportFormat.OPENVINO)
+    quantized = quantizer.quantize(model, export.tensors(samples[0]), ExportFormat.OPENVINO)
     openvino.save_model(quantized, out, compress_to_fp16=False)
 
 
@@ -279,7 +267,7 @@ def _openvino_quantizer(precision: str, samples: Sequence[Arrays]) -> Any:
     from transformers.exporters import NNCFOpenVINOQuantizer, NNCFQuantizationConfig, NNCFWeightCompressionConfig
 
     if precision == "int8":
-        return NNCFOpenVINOQuantizer(NNCFQuantizationConfig(subset_size=len(samples)), _all_tensors(samples))
+        return NNCFOpenVINOQuantizer(NNCFQuantizationConfig(subset_size=len(samples)), [*map(export.tensors, samples)])
     if precision == "int8-weights":
         return NNCFOpenVINOQuantizer(NNCFWeightCompressionConfig(mode=nncf.CompressWeightsMode.INT8_ASYM))
     if precision == "int4-weights":
@@ -291,15 +279,5 @@ def _openvino_quantizer(precision: str, samples: Sequence[Arrays]) -> Any:
             subset_size=min(32, len(samples)),
             advanced_parameters=shrink,  # a width that no group divides gets a smaller group, not an error
         )
-        return NNCFOpenVINOQuantizer(config, _all_tensors(samples))
+        return NNCFOpenVINOQuantizer(config, [*map(export.tensors, samples)])
     raise Unsupported(f"OpenVINO has no recipe for {precision}")
-
-
-def _tensors(sample: Arrays) -> dict[str, Any]:
-    import torch
-
-    return {name: torch.as_tensor(array) for name, array in sample.items()}
-
-
-def _all_tensors(samples: Sequence[Arrays]) -> list[dict[str, Any]]:
-    return [_tensors(sample) for sample in samples]

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import importlib
 import json
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
+from unittest.mock import MagicMock
 
 import msgspec
 import numpy as np
 import pytest
 
-from optibench import quantize, targets
+from optibench import quantize, targets, tools
 from optibench.arrays import save
 from optibench.backends import tensorrt, tensorrt_rtx
 from optibench.cache import Cache
 from optibench.errors import CaseFailed, Unsupported
+from optibench.nvidia import bindings, engine
 from optibench.nvidia import card as cards
+from optibench.nvidia.bindings import TENSORRT
 from optibench.nvidia.card import Card
+from optibench.nvidia.device import bytes_wanted
 from optibench.nvidia.engine import Range, range_for
 from optibench.nvidia.inspector import executed_from_json
 from optibench.pipeline import mislabelled
@@ -152,6 +159,115 @@ def test_a_precision_that_the_card_lacks_is_skipped_with_the_reason(build: Build
     machine["card"] = T4
     with pytest.raises(Unsupported, match=r"compute capability 7\.5 have no bf16 \(from 8\.0 on\)"):
         tensorrt.prepare(msgspec.structs.replace(build, precision="bf16"), Cache(Path("unused")))
+
+
+def test_an_engine_for_cards_of_many_ages_holds_no_precision_that_the_oldest_lack(build: Build) -> None:
+    fp8 = msgspec.structs.replace(build, precision="fp8")
+    with pytest.raises(Unsupported, match=r"8\.6 have no fp8 \(from 8\.9 on\), and the target names no others"):
+        tensorrt_rtx.recipe(fp8)
+    assert tensorrt_rtx.recipe(msgspec.structs.replace(fp8, target=targets.load()["cuda-ada"]))
+
+
+def test_engines_of_another_model_are_left_alone_and_of_another_revision_are_told(
+    build: Build, machine: dict[str, Any], tmp_path: Path
+) -> None:
+    said: list[str] = []
+    cache = Cache(tmp_path / "cache", said.append)
+
+    def of(model: str, revision: str) -> Build:
+        ref = msgspec.structs.replace(build.model.ref, id=model, revision=revision, weights_sha256=revision * 64)
+        return msgspec.structs.replace(build, model=msgspec.structs.replace(build.model, ref=ref))
+
+    tensorrt.prepare(of("m", "1"), cache)
+    tensorrt.prepare(of("another", "2"), cache)
+    assert (machine["built"], said) == (2, [])
+    tensorrt.prepare(of("m", "3"), cache)
+    assert machine["built"] == 3
+    (text,) = said
+    assert text.startswith(
+        "An engine in the cache was made for another revision or export of the model than this run's"
+    )
+
+
+def test_who_places_the_qdq_decides_the_engine_and_its_version_is_in_the_key(
+    build: Build, machine: dict[str, Any]
+) -> None:
+    def by(tool: str, precision: str) -> dict[str, Any]:
+        target = msgspec.structs.replace(build.target, options={"tensorrt": {"qdq": tool}})
+        found = tensorrt.recipe(msgspec.structs.replace(build, precision=precision, target=target))
+        assert found
+        return found["parent"]
+
+    assert by("nncf", "int8") != by("modelopt", "int8")
+    assert by("modelopt", "int8")["tools"]["nvidia-modelopt"] == tools.MODELOPT.versions["nvidia-modelopt"]
+    assert by("nncf", "fp16") == by("modelopt", "fp16")  # nothing is quantized
+
+
+LOGGED = {
+    "[defaultAllocator.cpp::allocate::58] Error Code 1: Cuda Runtime (out of memory)": 0,
+    "[virtualMemoryBuffer.cpp::resizePhysical::145] Error Code 2: OutOfMemory (Requested size was 8589934592 bytes.)": (
+        8589934592
+    ),
+    "Requested amount of GPU memory (12884901888 bytes) could not be allocated.": 12884901888,
+    "Skipping tactic 0x7 due to insufficient memory on requested size of 4096000 detected for tactic.": 4096000,
+    "Error Code 4: Internal Error (Network must have at least one output)": None,
+}
+
+
+@pytest.mark.parametrize(("text", "asked"), LOGGED.items())
+def test_how_much_memory_was_asked_for_in_vain_is_read_off_tensorrts_log(text: str, asked: int | None) -> None:
+    assert bytes_wanted([text]) == asked
+
+
+@pytest.fixture
+def failing_builder(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """A TensorRT whose builder gives nothing; what it logs is the test's to say."""
+    played = MagicMock(IProgressMonitor=object)
+    played.Builder.return_value.create_network.return_value.num_inputs = 0
+    played.Builder.return_value.build_serialized_network.return_value = None
+    errors: list[str] = []
+    monkeypatch.setattr(engine, "bindings", lambda flavour: played)
+    monkeypatch.setattr(engine, "logger", lambda flavour: SimpleNamespace(errors=errors, warnings=[]))
+    monkeypatch.setattr(engine, "memory", lambda: (12_000_000, 16_000_000_000))
+    return errors
+
+
+@pytest.mark.parametrize(
+    ("logged", "words"),
+    [
+        ("OutOfMemory (Requested size was 8589934592 bytes.)", "takes 8590 MB, and 12 of 16000 MB are free"),
+        ("Cuda Runtime (out of memory)", "takes more than there is, and 12 of 16000 MB are free"),
+    ],
+)
+def test_a_build_that_runs_out_of_device_memory_is_told_in_bytes_asked_and_free(
+    failing_builder: list[str], logged: str, words: str
+) -> None:
+    failing_builder.append(logged)
+    with pytest.raises(CaseFailed, match=f"out of device memory: building this graph {words}"):
+        engine.build_engine(TENSORRT, Path("m.onnx"), [], engine.EngineOptions())
+
+
+def test_a_build_that_fails_otherwise_is_told_in_tensorrts_words(failing_builder: list[str]) -> None:
+    failing_builder.append("Error Code 10: Could not find any implementation for node odd")
+    with pytest.raises(CaseFailed, match="cannot build this graph: Error Code 10: Could not find any"):
+        engine.build_engine(TENSORRT, Path("m.onnx"), [], engine.EngineOptions())
+
+
+def test_an_empty_module_is_told_apart_from_one_that_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "path", [str(tmp_path)])
+    monkeypatch.delitem(sys.modules, "tensorrt", raising=False)
+    with pytest.raises(Unsupported, match="tensorrt is not installed: pip install"):
+        bindings.bindings(TENSORRT)
+    (tmp_path / "tensorrt").mkdir()  # as tensorrt-stubs leaves it
+    (tmp_path / "tensorrt" / "__init__.pyi").touch()
+    with pytest.raises(Unsupported, match="can be imported and is empty"):
+        bindings.bindings(TENSORRT)
+    (tmp_path / "tensorrt" / "__init__.py").touch()  # or with a module that holds nothing
+    importlib.invalidate_caches()
+    with pytest.raises(Unsupported, match="can be imported and is empty"):
+        bindings.bindings(TENSORRT)
 
 
 def layer(kind: str, datatype: str, tactic: str = "") -> dict[str, Any]:

@@ -282,7 +282,7 @@ def machine(monkeypatch: pytest.MonkeyPatch, graph: Path) -> dict[str, Any]:
         state["opened"].append(onnxruntime_tensorrt.provider_options(provider, path.parent, precision) | (more or {}))
         (path.parent / "kept.engine").write_bytes(b"engine")
 
-    monkeypatch.setattr(cards, "card", lambda: state["card"])
+    monkeypatch.setattr(cards, "card", lambda device="": state["card"])
     monkeypatch.setattr(quantize, "artifact", lambda *asked: made)
     monkeypatch.setattr(onnxruntime_tensorrt, "opened", opened)
     return state

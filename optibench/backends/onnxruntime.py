@@ -90,7 +90,7 @@ def prepare(build: Build, cache: Cache) -> Artifact:
         from optibench.backends.tensorrt import refuse_older
         from optibench.nvidia.card import card
 
-        refuse_older(card().compute_capability, build.precision)
+        refuse_older(card(build.device).compute_capability, build.precision)
     return quantize.artifact(build, _form(build.precision), cache, run_file)
 
 

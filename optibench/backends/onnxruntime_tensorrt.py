@@ -94,7 +94,7 @@ def engines_recipe(provider: Provider, runtime: tuple[str, ...], build: Build) -
 
     if build.model.ref.source == "openvino":
         raise Unsupported(f"{provider.backend} cannot run an OpenVINO file")
-    device = card()
+    device = card(build.device)
     tensorrt.refuse_older(device.compute_capability, build.precision)
     newest = tensorrt.OLDEST_CAPABILITY["tf32"]
     if build.precision == "fp32" and float(device.compute_capability) >= newest:
@@ -124,7 +124,7 @@ def engines_artifact(provider: Provider, runtime: tuple[str, ...], build: Build,
     cached = cache.get(own_recipe)
     graph = quantize.artifact(build, "tensorrt", cache, run_file)
     if cached is None:
-        tensorrt.say_strangers(own_recipe, cache)
+        tensorrt.say_strangers(own_recipe, build.model.ref.id, cache)
 
     def make(folder: Path) -> dict[str, Any]:
         from optibench.weights import graph_files
@@ -140,7 +140,8 @@ def engines_artifact(provider: Provider, runtime: tuple[str, ...], build: Build,
             kept = {"trt_timing_cache_enable": "1", "trt_timing_cache_path": str(timing)}
             cache.say("building engines; onnxruntime does not tell how far it is")
             opened(provider, folder / GRAPH, build.precision, build.target, 0, kept)  # builds all, and keeps them there
-        return {"seconds": time.perf_counter() - start, "parent_sha256": graph.sha256}
+        seconds = time.perf_counter() - start
+        return {"model": build.model.ref.id, "seconds": seconds, "parent_sha256": graph.sha256}
 
     entry = cached or cache.get_or_make("engine", own_recipe, make)
     return Artifact(

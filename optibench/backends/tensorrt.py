@@ -1,11 +1,12 @@
 """NVIDIA TensorRT 10 and 11: an engine of the exported graph for this machine's card, and what TensorRT-RTX shares.
 
-Engines are strongly typed: fp32 and tf32 are the export itself, fp16, bf16 and int8 are written into the ONNX file
-(quantize.py). An engine's key in the cache holds all that it depends on, the card and its driver among it.
+Engines are strongly typed: fp32 and tf32 are the export itself, all else is written into the ONNX file
+(tensorrt_graphs.py). An engine's key in the cache holds all that it depends on, the card and its driver among it.
 """
 
 from __future__ import annotations
 
+import json
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from optibench.backends.base import missing, to_json
 from optibench.errors import CaseFailed, Unsupported
 from optibench.nvidia.bindings import TENSORRT, Flavour, absent
-from optibench.nvidia.engine import Profile, Range, build_engine, options_of
+from optibench.nvidia.engine import EngineOptions, Profile, Range, build_engine, options_of
 from optibench.values import Artifact, Build, BuildTimes, Job, Target, digest_of
 
 if TYPE_CHECKING:
@@ -23,13 +24,15 @@ if TYPE_CHECKING:
     from optibench.nvidia.session import EngineSession
 
 FORMAT = "tensorrt"
-PRECISIONS = ("fp32", "tf32", "fp16", "bf16", "int8")
+PRECISIONS = ("fp32", "tf32", "fp16", "bf16", "int8", "fp8", "int4-weights")
 EXTRA = "tensorrt"
 RUNTIME = ("tensorrt",)
 
 FILE = "model.engine"
-OLDEST_CAPABILITY = {"tf32": 8.0, "bf16": 8.0}
-"""The first compute capability whose cards have the precision (NVIDIA's support matrix)."""
+OLDEST_CAPABILITY = {"tf32": 8.0, "bf16": 8.0, "int4-weights": 8.0, "fp8": 8.9}
+"""The first compute capability whose cards have the precision (NVIDIA's support matrices)."""
+PORTABLE_FROM = "8.6"
+"""The oldest cards that a TensorRT-RTX engine runs on if none are named (its support matrix)."""
 PACKAGES = {
     "tensorrt": ("tensorrt", "tensorrt-cu13-bindings", "tensorrt-cu12-bindings"),
     "tensorrt-rtx": ("tensorrt-rtx-cu13-bindings", "tensorrt-rtx-cu12-bindings"),
@@ -81,13 +84,14 @@ def engine_recipe(flavour: Flavour, build: Build) -> dict[str, Any]:
         raise Unsupported(f"{flavour.backend} cannot run an OpenVINO file")
     options = options_of(build.target, flavour)
     device = None if flavour.ahead_of_time else card(build.device)
-    refuse_older(device.compute_capability if device else options.compute_capability, build.precision)
+    named = device.compute_capability if device else options.compute_capability
+    refuse_older(named or PORTABLE_FROM, build.precision, "" if named else ", and the target names no others")
     return {
         "kind": "engine",
         "version": 1,
         "backend": flavour.backend,
         "precision": build.precision,
-        "parent": quantize.recipe(build, "tensorrt"),
+        "parent": quantize.recipe(build, form_of(build, options)),
         "profiles": [to_json(dict(profile)) for profile in profiles_of(Path(build.inputs))] if build.inputs else [],
         "options": {k: v for k, v in to_json(options).items() if k != "cuda_graph"},
         "card": to_json(device),
@@ -95,11 +99,11 @@ def engine_recipe(flavour: Flavour, build: Build) -> dict[str, Any]:
     }
 
 
-def refuse_older(capability: str, precision: str) -> None:
-    """Raises Unsupported where cards of this compute capability ("": any) lack the precision."""
+def refuse_older(capability: str, precision: str, why: str = "") -> None:
+    """Raises Unsupported where cards of this compute capability lack the precision."""
     oldest = OLDEST_CAPABILITY.get(precision, 0.0)
-    if capability and float(capability) < oldest:
-        raise Unsupported(f"cards of compute capability {capability} have no {precision} (from {oldest} on)")
+    if float(capability) < oldest:
+        raise Unsupported(f"cards of compute capability {capability} have no {precision} (from {oldest} on){why}")
 
 
 def engine_artifact(flavour: Flavour, build: Build, cache: Cache) -> Artifact:
@@ -109,9 +113,9 @@ def engine_artifact(flavour: Flavour, build: Build, cache: Cache) -> Artifact:
 
     own_recipe = engine_recipe(flavour, build)
     cached = cache.get(own_recipe)
-    graph = quantize.artifact(build, "tensorrt", cache, run_file)
+    graph = quantize.artifact(build, form_of(build, options_of(build.target, flavour)), cache, run_file)
     if cached is None:
-        say_strangers(own_recipe, cache)
+        say_strangers(own_recipe, build.model.ref.id, cache)
 
     def make(folder: Path) -> dict[str, Any]:
         import time
@@ -129,7 +133,11 @@ def engine_artifact(flavour: Flavour, build: Build, cache: Cache) -> Artifact:
             say=cache.say,
         )
         (folder / FILE).write_bytes(engine)
-        return {"seconds": time.perf_counter() - start, "parent_sha256": graph.sha256}
+        return {
+            "seconds": time.perf_counter() - start,
+            "parent_sha256": graph.sha256,
+            "model": build.model.ref.id,
+        }
 
     entry = cached or cache.get_or_make("engine", own_recipe, make)
     return Artifact(
@@ -158,21 +166,37 @@ def engine_session(flavour: Flavour, artifact: Artifact, job: Job) -> EngineSess
     return EngineSession(flavour, Path(artifact.path), zeros_for, options.cuda_graph)
 
 
-def say_strangers(own_recipe: dict[str, Any], cache: Cache) -> None:
-    """An engine of this case that was made for something else is of no use, and why one is built again is said."""
-    for _, entry in cache.entries():
-        if entry is None or entry.kind != "engine" or entry.recipe.get("precision") != own_recipe["precision"]:
-            continue
-        other = entry.recipe
-        same_model = other["parent"].get("model") == own_recipe["parent"].get("model")
-        if other["backend"] != own_recipe["backend"] or not same_model:
-            continue
-        differs = [name for name in ("card", "tools", "options", "profiles") if other[name] != own_recipe[name]]
-        names = {"card": "another card or driver", "tools": "another version of TensorRT"}
-        names |= {"options": "other options", "profiles": "other shapes"}
-        what = " and ".join(names[name] for name in differs) or "another export of the model"
+def form_of(build: Build, options: EngineOptions) -> str:
+    """The form of the graph that the engine is built of: whose Q/DQ it holds."""
+    from optibench.tensorrt_graphs import RECIPES
+
+    return options.qdq if (options.qdq, build.precision) in RECIPES else "tensorrt"
+
+
+STRANGERS = {
+    "card": "another card or driver",
+    "tools": "another version of TensorRT",
+    "options": "other options",
+    "profiles": "other shapes",
+    "parent": "another revision or export of the model",
+}
+
+
+def say_strangers(own_recipe: dict[str, Any], model: str, cache: Cache) -> None:
+    """An engine of this model in this precision that was made for something else is of no use, and why one is built
+    again is said. If there are several, the one that is most like it tells."""
+    own_recipe = json.loads(json.dumps(own_recipe))  # as the cache's manifests hold them: lists for tuples
+    differing = [
+        [name for name in STRANGERS if entry.recipe.get(name) != own_recipe[name]]
+        for _, entry in cache.entries()
+        if entry is not None
+        and entry.kind == "engine"
+        and entry.facts.get("model") == model
+        and all(entry.recipe.get(name) == own_recipe[name] for name in ("backend", "precision"))
+    ]
+    if differing:
+        what = " and ".join(STRANGERS[name] for name in min(differing, key=len))
         cache.say(f"An engine in the cache was made for {what} than this run's; a new one is built.")
-        return
 
 
 def profiles_of(inputs: Path) -> list[Profile]:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from optibench.nvidia.session import EngineSession
 
 FORMAT = "tensorrt"
-PRECISIONS = ("fp32", "tf32", "fp16", "bf16", "int8")
+PRECISIONS = tensorrt.PRECISIONS
 EXTRA = "tensorrt-rtx"
 RUNTIME = ("tensorrt-rtx-cu13-bindings", "tensorrt-rtx-cu13-libs")
 AHEAD_OF_TIME = True

@@ -106,7 +106,8 @@ class ProcessLane:
         return f". Last words: {lines[-1][-200:]}" if lines else ""
 
     def close(self) -> None:
-        """Ends the process and everything that it started. A thread that waits in ``ask`` then sees it die."""
+        """Ends the process and everything that it started. A thread that waits in ``ask`` then sees it die. One that is
+        stuck within a driver ends when that lets it go, which is not waited for."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
         with contextlib.suppress(subprocess.TimeoutExpired):

@@ -3,13 +3,43 @@ and free where memory ran out."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from optibench.errors import CaseFailed
 
 if TYPE_CHECKING:
     import numpy
+
+SHORT = re.compile(r"out.?of.?memory|insufficient memory|could not be allocated", re.IGNORECASE)
+"""How TensorRT and CUDA say that memory ran out, in one call or another."""
+ASKED = re.compile(r"request\D*(\d{3,})", re.IGNORECASE)
+"""And how many bytes were asked for: "Requested size was 4294967296 bytes", "requested size of ..."."""
+
+
+def bytes_wanted(texts: Iterable[str]) -> int | None:
+    """The most bytes that were asked for in vain, by what TensorRT logged (0: it does not say how many); None if memory
+    did not run out."""
+    short = [text for text in texts if SHORT.search(text)]
+    return max((int(count) for text in short for count in ASKED.findall(text)), default=0) if short else None
+
+
+def memory() -> tuple[int, int] | None:
+    """Bytes free and in all on the current device; None where it cannot be asked."""
+    try:
+        from cuda.bindings import runtime
+    except ImportError:
+        return None
+    error, free, total = runtime.cudaMemGetInfo()
+    return None if int(error) else (int(free), int(total))
+
+
+def out_of_memory(count: int, what: str, left: tuple[int, int] | None) -> str:
+    """The words for device memory that ran out: bytes asked for (0: not known), and free and in all, if they are."""
+    asked = f"{what} takes {count / 1e6:.0f} MB" if count else f"{what} takes more than there is"
+    free = f", and {left[0] / 1e6:.0f} of {left[1] / 1e6:.0f} MB are free" if left else ""
+    return f"out of device memory: {asked}{free}"
 
 
 class Device:
@@ -30,25 +60,12 @@ class Device:
             raise CaseFailed(f"CUDA failed in {function.__name__}: {text} ({name})")
         return results[0] if len(results) == 1 else results
 
-    def memory(self) -> tuple[int, int]:
-        """Bytes free and in all on the device."""
-        free, total = self.do(self.cuda.cudaMemGetInfo)
-        return int(free), int(total)
-
     def buffer(self, count: int, what: str) -> Buffer:
         """``count`` bytes on the device."""
         error, pointer = self.cuda.cudaMalloc(max(1, count))
         if error == self.cuda.cudaError_t.cudaErrorMemoryAllocation:
-            raise CaseFailed(self.out_of_memory(count, what))
+            raise CaseFailed(out_of_memory(count, what, memory()))
         return Buffer(self, int(self.do(lambda: (error, pointer))))
-
-    def out_of_memory(self, count: int, what: str) -> str:
-        """The words for memory that ran out."""
-        free, total = self.memory()
-        return (
-            f"out of device memory: {what} takes {count / 1e6:.0f} MB, and {free / 1e6:.0f} of {total / 1e6:.0f} MB "
-            "are free"
-        )
 
     def copy_in(self, buffer: Buffer, array: numpy.ndarray) -> None:
         """Host to device; returns when it is there."""

@@ -15,6 +15,7 @@ import msgspec
 
 from optibench.errors import CaseFailed, OptibenchError, first_line
 from optibench.nvidia.bindings import Flavour, bindings, logger
+from optibench.nvidia.device import bytes_wanted, memory, out_of_memory
 from optibench.values import Target, Value
 
 Say = Callable[[str], None]
@@ -39,7 +40,8 @@ class EngineOptions(Value, frozen=True, kw_only=True):
 
     ``hardware``: on which cards the engine runs besides the one it is built on. ``compute_capability`` ("8.9"): the
     cards that a TensorRT-RTX engine is built for, whatever is in this machine ("": all from Ampere on).
-    ``cuda_graph``: whether calls are replayed as CUDA graphs; it does not change the engine.
+    ``qdq``: who places int8's and fp8's Q/DQ; that decides the graph. ``cuda_graph``: whether calls are replayed as
+    CUDA graphs; it does not change the engine.
     """
 
     builder_level: int | None = None
@@ -47,6 +49,7 @@ class EngineOptions(Value, frozen=True, kw_only=True):
     version_compatible: bool = False
     hardware: Literal["this-card", "same-compute-capability", "ampere-plus"] = "this-card"
     compute_capability: str = ""
+    qdq: Literal["nncf", "modelopt"] = "nncf"
     cuda_graph: bool = True
 
 
@@ -107,6 +110,9 @@ def build_engine(
         config.set_timing_cache(config.create_timing_cache(known), ignore_mismatch=False)
     engine = builder.build_serialized_network(network, config)
     if engine is None:
+        if (asked := bytes_wanted(log.errors)) is not None:
+            asked = max(asked, bytes_wanted(log.warnings) or 0)  # tactics that were left out for want of memory
+            raise CaseFailed(out_of_memory(asked, "building this graph", None if flavour.ahead_of_time else memory()))
         raise CaseFailed(f"{flavour.title} cannot build this graph{_words(log.errors)}")
     if timing_cache:
         _keep(timing_cache, bytes(config.get_timing_cache().serialize()))

@@ -146,12 +146,9 @@ def told(error: Exception) -> CaseFailed:
     asked = OUT_OF_MEMORY.search(str(error))
     if asked is None:
         return CaseFailed(first_line(error))
-    try:
-        from optibench.nvidia.device import Device
+    from optibench.nvidia.device import memory, out_of_memory
 
-        return CaseFailed(Device().out_of_memory(int(asked[1]), "a buffer of ONNX Runtime's"))
-    except (ImportError, CaseFailed):
-        return CaseFailed(f"out of device memory: a buffer of {int(asked[1]) / 1e6:.0f} MB does not fit in")
+    return CaseFailed(out_of_memory(int(asked[1]), "a buffer of ONNX Runtime's", memory()))
 
 
 @cache

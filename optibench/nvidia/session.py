@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from optibench.errors import CaseFailed, first_line
 from optibench.nvidia.bindings import Flavour, bindings, logger
-from optibench.nvidia.device import Buffer, Device, Graph
+from optibench.nvidia.device import Buffer, Device, Graph, bytes_wanted, memory, out_of_memory
 from optibench.nvidia.inspector import executed_from_json
 from optibench.values import Executed
 
@@ -52,6 +52,7 @@ class EngineSession:
         self.runtime = trt.Runtime(self.log)
         self.engine = self.runtime.deserialize_cuda_engine(path.read_bytes())
         if self.engine is None:
+            self._raise_if_short(path.stat().st_size, "the engine")
             raise CaseFailed(f"{flavour.title} cannot open this engine{self._words()}")
         self.context = self._context()
         self.current: Feed | None = None
@@ -77,9 +78,7 @@ class EngineSession:
         except RuntimeError as error:
             raise CaseFailed(f"{self.flavour.title} cannot run this engine: {first_line(error)}") from error
         if context is None:
-            needed = self.engine.device_memory_size_v2
-            if any("memory" in text.lower() for text in self.log.errors):
-                raise CaseFailed(self.device.out_of_memory(needed, "the engine's working memory"))
+            self._raise_if_short(self.engine.device_memory_size_v2, "the engine's working memory")
             raise CaseFailed(f"{self.flavour.title} cannot run this engine{self._words()}")
         return context
 
@@ -170,6 +169,7 @@ class EngineSession:
         if self.current is not feed:
             self._select(feed)
         if not self.context.execute_async_v3(self.device.stream):
+            self._raise_if_short(0, "this call")
             raise CaseFailed(f"{self.flavour.title} did not run{self._words()}")
 
     def _capture(self, feed: Feed) -> None:
@@ -204,7 +204,7 @@ class EngineSession:
         device = [self.device.seconds(lambda: self._replay(inputs)) for _ in range(DEVICE_CALLS)]
         start = time.perf_counter()
         self.arrays(inputs)
-        free, total = self.device.memory()
+        free, total = memory() or (0, 0)
         return executed_from_json(
             inspector.get_engine_information(trt.LayerInformationFormat.JSON),
             f"{self.flavour.title} {trt.__version__}",
@@ -223,6 +223,11 @@ class EngineSession:
             feed.graph.launch()
         else:
             self._enqueue(feed)
+
+    def _raise_if_short(self, least: int, what: str) -> None:
+        """Raises CaseFailed if TensorRT logged that device memory ran out; ``what`` takes ``least`` bytes or more."""
+        if (asked := bytes_wanted(self.log.errors)) is not None:
+            raise CaseFailed(out_of_memory(max(asked, least), what, memory()))
 
     def _words(self) -> str:
         return f": {first_line(self.log.errors[-1])}" if self.log.errors else ", and does not say why"

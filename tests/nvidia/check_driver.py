@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from optibench.errors import CaseFailed, Unsupported
@@ -23,7 +25,6 @@ def test_a_card_that_cannot_be_asked_is_a_reason_and_not_an_error() -> None:
 
 def test_every_cuda_function_that_is_used_exists() -> None:
     import ast
-    from pathlib import Path
 
     from cuda.bindings import runtime
 

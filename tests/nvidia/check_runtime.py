@@ -13,10 +13,15 @@ from typing import Any
 import numpy as np
 import pytest
 
+from optibench import targets
+from optibench.arrays import save
 from optibench.backends.onnxruntime import zeros_for
-from optibench.errors import CaseFailed, Unsupported
+from optibench.errors import CaseFailed
+from optibench.execute import inline
 from optibench.nvidia import bindings as opened
 from optibench.nvidia.session import EngineSession
+from optibench.turns import run_round
+from optibench.values import Artifact, Case, Job, Model, ModelRef, Shape, Workload
 from tests.nvidia.double import CUDA, GPU, Plan, TensorRT
 
 WIDE = {"ids": [(1, 1), (1, 8), (16, 32)]}
@@ -134,7 +139,7 @@ def test_memory_that_runs_out_is_told_in_bytes_asked_and_free(session_of: Open, 
 
 
 def test_an_engine_that_needs_more_memory_than_there_is_is_told_so(session_of: Open, gpu: GPU) -> None:
-    gpu.context_fails = True
+    gpu.free_bytes = 1 << 19
     with pytest.raises(CaseFailed, match=r"out of device memory: the engine's working memory takes 1 MB"):
         session_of()
 
@@ -150,16 +155,42 @@ def test_what_was_executed_is_the_inspectors_and_the_devices_time_is_by_events(s
     assert executed.detail["cuda_graph"] is True
 
 
-def test_an_empty_module_is_told_apart_from_one_that_is_missing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_memory_that_runs_out_fails_that_case_alone_and_the_rest_goes_on(
+    session_of: Open, gpu: GPU, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(sys, "path", [str(tmp_path)])
-    monkeypatch.delitem(sys.modules, "tensorrt", raising=False)
-    with pytest.raises(Unsupported, match="tensorrt is not installed: pip install"):
-        opened.bindings(opened.TENSORRT)
-    (tmp_path / "tensorrt").mkdir()
-    with pytest.raises(Unsupported, match="can be imported and is empty"):
-        opened.bindings(opened.TENSORRT)
+    session_of()  # TensorRT and CUDA are played from here on
+    save(tmp_path / "shape-1x8.npz", [ids(1, 8)])
+    ref = ModelRef(id="m", revision="r", task="feature-extraction", source="local", weights_sha256="0" * 64)
+    shape = Shape(batch=1, length=8)
+    jobs = []
+    for precision, memory in (("fp32", 1 << 20), ("fp16", 1 << 40), ("int8", 1 << 20)):
+        path = tmp_path / f"{precision}.engine"
+        path.write_bytes(Plan([WIDE], memory_bytes=memory).to_bytes())
+        jobs.append(
+            Job(
+                case=Case(target="cuda", backend="tensorrt", precision=precision),
+                model=Model(ref=ref, path=""),
+                target=targets.load()["cuda"],
+                round=1,
+                artifact=Artifact(format="tensorrt", path=str(path), sha256="0" * 64, bytes=1),
+                inputs=str(tmp_path),
+                shapes=(shape,),
+                threads=1,
+            )
+        )
+    workload = Workload(shapes=(shape,), blocks=2, burst_seconds=0.001)
+    turners = run_round(jobs, inline.launch, workload, seed=0)
+    assert [turner.status for turner in turners] == ["ok", "failed", "ok"]
+    assert turners[1].reason == (
+        "out of device memory: the engine's working memory takes 1099512 MB, and 1074 of 1074 MB are free"
+    )
+    assert all(len(turner.bursts[shape]) == 2 for turner in turners if turner.status == "ok")
+
+
+def test_an_engine_too_large_for_the_device_is_told_in_bytes(session_of: Open, gpu: GPU) -> None:
+    gpu.free_bytes = 10
+    with pytest.raises(CaseFailed, match=r"out of device memory: the engine takes 0 MB, and 0 of 1074 MB"):
+        session_of()
 
 
 def test_every_call_of_a_session_is_one_that_the_real_bindings_take(

@@ -11,9 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
+from optibench.nvidia.engine import Profile
 from tests.nvidia.zoo import ZOO, Architecture, Arrays
 
-PRECISIONS = ("fp32", "fp16", "int8")
+PRECISIONS = ("fp32", "fp16", "int8", "fp8", "int4-weights")
 DOCS = Path(__file__).parent.parent.parent / "docs" / "gpu.md"
 MARKS = ("<!-- coverage -->", "<!-- /coverage -->")
 SMALLEST, BEST, LARGEST, OTHER = (1, 4), (2, 16), (8, 32), (3, 11)
@@ -28,21 +29,17 @@ class Built:
     cosine: float
 
 
-def built(architecture: Architecture, folder: Path) -> dict[str, Built]:
-    """The architecture exported, made into each precision, judged, and built for compute capability 8.9."""
+def exported(architecture: Architecture, folder: Path) -> tuple[Path, Profile, list[Arrays]]:
+    """The architecture's fp32 graph in ``folder``, a profile for it, and calibration samples."""
     import torch
     from transformers.exporters import OnnxConfig, OnnxExporter
 
-    from optibench.errors import OptibenchError
-    from optibench.nvidia.bindings import RTX
-    from optibench.nvidia.engine import EngineOptions, Range, build_engine
-    from optibench.quantize import _write_for_tensorrt
+    from optibench.nvidia.engine import Range
 
     rng = np.random.default_rng(0)
-    module = architecture.module()
     traced = architecture.arguments(architecture.inputs(2, 9, rng))
     with torch.no_grad():
-        OnnxExporter().export(module, traced, OnnxConfig(dynamic=True)).save_pretrained(folder / "fp32")
+        OnnxExporter().export(architecture.module(), traced, OnnxConfig(dynamic=True)).save_pretrained(folder)
     least, best, most = (architecture.inputs(*size, rng) for size in (SMALLEST, BEST, LARGEST))
     profile = {name: Range(least=least[name].shape, best=best[name].shape, most=most[name].shape) for name in best}
     samples = [
@@ -50,16 +47,30 @@ def built(architecture: Architecture, folder: Path) -> dict[str, Built]:
         {name.removeprefix("input."): array for name, array in architecture.inputs(1, 16, rng).items()}
         for _ in range(16)
     ]
-    asked = architecture.inputs(*OTHER, rng)
+    return folder / "model.onnx", profile, samples
+
+
+def built(architecture: Architecture, folder: Path) -> dict[str, Built]:
+    """The architecture exported, made into each precision, judged, and built for compute capability 8.9."""
+    import torch
+
+    from optibench.errors import OptibenchError
+    from optibench.nvidia.bindings import RTX
+    from optibench.nvidia.engine import EngineOptions, build_engine
+    from optibench.tensorrt_graphs import write
+
+    source, profile, samples = exported(architecture, folder / "fp32")
+    asked = architecture.inputs(*OTHER, np.random.default_rng(1))
     with torch.no_grad():
-        wanted = next(v for v in module(**architecture.arguments(asked)).values() if isinstance(v, torch.Tensor))
+        answers = architecture.module()(**architecture.arguments(asked)).values()
+        wanted = next(answer for answer in answers if isinstance(answer, torch.Tensor))
     found = {}
     for precision in PRECISIONS:
         file = folder / precision / "model.onnx"
         file.parent.mkdir(exist_ok=True)
         try:
             if precision != "fp32":
-                _write_for_tensorrt(folder / "fp32" / "model.onnx", file, precision, samples)
+                write(source, file, precision, samples)
             cosine = cosine_of(answer(file, asked), wanted.numpy())
             engine = build_engine(RTX, file, [profile], EngineOptions(compute_capability="8.9"))
             found[precision] = Built(len(engine), "", cosine)
@@ -80,10 +91,15 @@ def cosine_of(mine: np.ndarray, theirs: np.ndarray) -> float:
     return float(a @ b / (np.linalg.norm(a) * np.linalg.norm(b)))
 
 
+def said(reason: str) -> str:
+    """A reason as short as a cell."""
+    return reason.rpartition(": ")[2].rstrip(".")
+
+
 def table(results: dict[str, dict[str, Built]]) -> str:
     lines = ["| architecture | " + " | ".join(PRECISIONS) + " |", "|---|" + "---|" * len(PRECISIONS)]
     for name, found in results.items():
-        cells = [f"built, {b.cosine:.4f}" if b.engine_bytes else f"no: {b.reason}" for b in found.values()]
+        cells = [f"built, {b.cosine:.4f}" if b.engine_bytes else f"no: {said(b.reason)}" for b in found.values()]
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 

@@ -36,7 +36,6 @@ class GPU:
 
     free_bytes: int = 1 << 30
     capturable: bool = True
-    context_fails: bool = False
     calls: Calls = field(default_factory=list)
     memory: dict[int, Any] = field(default_factory=dict)
     capturing: list[Any] | None = None
@@ -84,6 +83,9 @@ class Runtime(Played):
         except ValueError:
             self.complain("IRuntime::deserializeCudaEngine: Error Code 1: Serialization (Magic tag does not match)")
             return None
+        if len(serialized_engine) > self.gpu.free_bytes:
+            self.complain("[defaultAllocator.cpp::allocate::58] Error Code 1: Cuda Runtime (out of memory)")
+            return None
         return Engine(self, plan)
 
 
@@ -119,8 +121,9 @@ class Engine(Played):
 
     def create_execution_context(self) -> Context | None:
         self.record("create_execution_context")
-        if self.gpu.context_fails:
-            self.complain("IExecutionContext: Error Code 2: OutOfMemory (Requested size was 1048576 bytes.)")
+        if self.plan.memory_bytes > self.gpu.free_bytes:
+            asked = self.plan.memory_bytes
+            self.complain(f"IExecutionContext: Error Code 2: OutOfMemory (Requested size was {asked} bytes.)")
             return None
         return Context(self)
 

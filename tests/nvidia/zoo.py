@@ -59,6 +59,8 @@ class Architecture:
     """The attribute of the model that is exported, if it is not the whole."""
     int8_cosine: float = 0.97
     """What int8 must keep; a graph whose Q/DQ is wrong keeps next to nothing."""
+    lacks: tuple[str, ...] = ()
+    """Precisions in which there is nothing to be had of it."""
 
     def module(self) -> Any:
         import torch
@@ -110,7 +112,7 @@ VIT = {**SMALL, "image_size": 64, "patch_size": 16, "initializer_range": 0.2}
 
 ZOO = (
     Architecture("BERT", "BertModel", "BertConfig", {**TEXT, **SMALL}, text),
-    Architecture("ResNet", "ResNetModel", "ResNetConfig", RESNET, picture),
+    Architecture("ResNet", "ResNetModel", "ResNetConfig", RESNET, picture, lacks=("fp8", "int4-weights")),
     Architecture("DistilBERT", "DistilBertModel", "DistilBertConfig", {**TEXT, **DISTIL}, text),
     Architecture("RoBERTa", "RobertaModel", "RobertaConfig", {**TEXT, **SMALL}, text),
     Architecture("T5 encoder", "T5EncoderModel", "T5Config", T5, text),

@@ -45,24 +45,31 @@ def keep(request: pytest.FixtureRequest) -> Keep:
     start = time.monotonic()
 
     def write(name: str, title: str, says: str, rows: Sequence[Mapping[str, Any]], **more: Any) -> None:
-        if not full(request.config):
-            return
-        test = request.node.name.partition("[")[0]
-        found = {
-            "title": title,
-            "says": says,
-            "command": f"python -m pytest tests/trust --full -k {test}",
-            "created": datetime.now(UTC).isoformat(timespec="seconds"),
-            "seconds": round(time.monotonic() - start, 1),
-            "machine": real.machine(),
-            "rows": list(rows),
-            **more,
-        }
-        page.FOLDER.mkdir(parents=True, exist_ok=True)
-        (page.FOLDER / f"{name}.json").write_text(json.dumps(found, indent=2, allow_nan=False) + "\n")
-        page.write()
+        if full(request.config):
+            test = request.node.name.partition("[")[0]
+            command = f"python -m pytest tests/trust --full -k {test}"
+            write_figures(page.FOLDER / f"{name}.json", title, says, rows, command, time.monotonic() - start, **more)
+            page.write()
 
     return write
+
+
+def write_figures(
+    path: Path, title: str, says: str, rows: Sequence[Mapping[str, Any]], command: str, seconds: float, **more: Any
+) -> None:
+    """A suite's figures with what they were made by, as page.section reads them."""
+    found = {
+        "title": title,
+        "says": says,
+        "command": command,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "seconds": round(seconds, 1),
+        "machine": real.machine(),
+        "rows": list(rows),
+        **more,
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(found, indent=2, allow_nan=False) + "\n")
 
 
 @pytest.fixture(scope="module")

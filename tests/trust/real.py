@@ -42,10 +42,10 @@ while True:
 """A neighbour that burns a core for 1.5 of every 4.5 seconds."""
 
 
-def case(name: str, again: bool = False) -> Case:
+def case(name: str, again: bool = False, target: str = "cpu") -> Case:
     """The case of "backend/precision"; ``again`` is the same artifact under another name."""
     backend, precision = name.split("/")
-    return Case(target="cpu", backend=backend, precision=precision, variant="again" if again else "")
+    return Case(target=target, backend=backend, precision=precision, variant="again" if again else "")
 
 
 @contextmanager
@@ -89,7 +89,12 @@ class Bench:
     artifacts: dict[str, Artifact]
     inputs: str
     folder: Path
+    target: str = "cpu"
     stamps: list[dict[str, Any]] = field(default_factory=list)
+
+    def case(self, build: str, again: bool = False) -> Case:
+        """``case`` on this bench's target."""
+        return case(build, again, self.target)
 
     @property
     def workload(self) -> Workload:
@@ -161,14 +166,14 @@ class Bench:
         return Samples(records).round_values(candidate, base, shape)
 
 
-def bench(folder: Path, names: Sequence[str], say: Callable[[str], None] = print) -> Bench:
-    """Builds (or takes from the cache) what ``names`` ("backend/precision") want."""
+def bench(folder: Path, names: Sequence[str], say: Callable[[str], None] = print, target: str = "cpu") -> Bench:
+    """Builds (or takes from the cache) what ``names`` ("backend/precision") want on the target."""
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
-    plan = api.plan(Request(model="minilm"))
+    plan = api.plan(Request(model="minilm", targets=(target,)))
     cache = Cache(default_root())
     with Workshop(plan, cache, folder / "build.log", say) as workshop:
-        artifacts = {name: workshop.artifact(case(name)) for name in names}
-        return Bench(plan, artifacts, str(cache.path(workshop.inputs(plan.model).key)), folder)
+        artifacts = {name: workshop.artifact(case(name, target=target)) for name in names}
+        return Bench(plan, artifacts, str(cache.path(workshop.inputs(plan.model).key)), folder, target)
 
 
 def beside_a_bare_loop(bench: Bench, build: str, blocks: int) -> list[float]:
@@ -206,7 +211,7 @@ def machine() -> dict[str, Any]:
     host = describe()
     names = ("optibench", "torch", "onnxruntime", "openvino", "numpy")
     return {
-        "cpu": host.cpu_model,
+        "cpu": ", ".join([host.cpu_model, *host.gpus]),
         "cores": host.cores,
         "os": host.os,
         "python": host.python,

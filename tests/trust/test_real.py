@@ -41,12 +41,12 @@ def bench(folder: Path) -> real.Bench:
 def run_of_twins(bench: real.Bench, seed: int) -> list[Record]:
     """Rounds of every build and its twin until all twins are decided and all speed-ups precise, or the budget is used
     up: as a run goes on."""
-    cases = [real.case(build, again) for build in BUILDS for again in (False, True)]
+    cases = [bench.case(build, again) for build in bench.artifacts for again in (False, True)]
     records: list[Record] = []
     start = time.monotonic()
     for number in range(1, bench.workload.max_rounds + 1):
         records += bench.round(cases, number, seed)
-        said = [judged(bench, records, build)["verdict"] for build in BUILDS]
+        said = [judged(bench, records, build)["verdict"] for build in bench.artifacts]
         print(f"run {seed} round {number}: {said}", flush=True)
         spent = time.monotonic() - start
         done = "unknown" not in said and all(precise(records, build) for build in BUILDS[1:])
@@ -65,7 +65,7 @@ def precise(records: list[Record], build: str) -> bool:
 
 def judged(bench: real.Bench, records: list[Record], build: str) -> dict[str, Any]:
     """A build against its twin."""
-    values = bench.values(records, real.case(build, again=True), real.case(build))
+    values = bench.values(records, bench.case(build, again=True), bench.case(build))
     interval, verdict = comparison.judged(values, bench.workload.rounds)
     ratio = f"{interval.mid:.3f} ({interval.low:.3f} to {interval.high:.3f})" if interval else "none"
     spread = f"{np.std(values, ddof=1):.1%}" if len(values) > 1 else ""
