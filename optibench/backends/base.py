@@ -121,5 +121,5 @@ def main_precision(operations: Mapping[str, int]) -> str:
 
 
 def to_json(value: Any) -> Any:
-    """A value as plain JSON types, for recipes and manifests."""
-    return msgspec.to_builtins(value)
+    """A value as plain JSON types, for recipes and manifests: what it is when it is read again."""
+    return msgspec.json.decode(msgspec.json.encode(value))

@@ -6,7 +6,6 @@ Engines are strongly typed: fp32 and tf32 are the export itself, all else is wri
 
 from __future__ import annotations
 
-import json
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -185,7 +184,7 @@ STRANGERS = {
 def say_strangers(own_recipe: dict[str, Any], model: str, cache: Cache) -> None:
     """An engine of this model in this precision that was made for something else is of no use, and why one is built
     again is said. If there are several, the one that is most like it tells."""
-    own_recipe = json.loads(json.dumps(own_recipe))  # as the cache's manifests hold them: lists for tuples
+    own_recipe = to_json(own_recipe)  # as the cache's manifests hold them: lists for tuples
     differing = [
         [name for name in STRANGERS if entry.recipe.get(name) != own_recipe[name]]
         for _, entry in cache.entries()

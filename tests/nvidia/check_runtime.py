@@ -133,9 +133,10 @@ def test_a_corrupted_engine_is_told_in_tensorrts_words(session_of: Open, content
 
 
 def test_memory_that_runs_out_is_told_in_bytes_asked_and_free(session_of: Open, gpu: GPU) -> None:
+    session = session_of()
     gpu.free_bytes = 1000
     with pytest.raises(CaseFailed, match=r"out of device memory: the input 'ids' takes 0 MB, and 0 of 1074 MB"):
-        session_of().feed(ids(16, 32))
+        session.feed(ids(16, 32))
 
 
 def test_an_engine_that_needs_more_memory_than_there_is_is_told_so(session_of: Open, gpu: GPU) -> None:

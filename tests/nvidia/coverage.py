@@ -17,6 +17,7 @@ from tests.nvidia.zoo import ZOO, Architecture, Arrays
 PRECISIONS = ("fp32", "fp16", "int8", "fp8", "int4-weights")
 DOCS = Path(__file__).parent.parent.parent / "docs" / "gpu.md"
 MARKS = ("<!-- coverage -->", "<!-- /coverage -->")
+SAMPLES = 64
 SMALLEST, BEST, LARGEST, OTHER = (1, 4), (2, 16), (8, 32), (3, 11)
 
 
@@ -45,7 +46,7 @@ def exported(architecture: Architecture, folder: Path) -> tuple[Path, Profile, l
     samples = [
         # The quantizer names a cache's tensors as the module does, without the exporter's prefix.
         {name.removeprefix("input."): array for name, array in architecture.inputs(1, 16, rng).items()}
-        for _ in range(16)
+        for _ in range(SAMPLES)
     ]
     return folder / "model.onnx", profile, samples
 

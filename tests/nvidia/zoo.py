@@ -57,8 +57,8 @@ class Architecture:
     inputs: Sized
     part: str = ""
     """The attribute of the model that is exported, if it is not the whole."""
-    int8_cosine: float = 0.97
-    """What int8 must keep; a graph whose Q/DQ is wrong keeps next to nothing."""
+    int4_cosine: float = 0.9
+    """What int4 weights must keep: random weights are the hardest there are, all of them matter alike."""
     lacks: tuple[str, ...] = ()
     """Precisions in which there is nothing to be had of it."""
 
@@ -123,6 +123,6 @@ ZOO = (
     Architecture("ConvNeXt", "ConvNextModel", "ConvNextConfig", CONVNEXT, picture),
     Architecture("Whisper encoder", "WhisperModel", "WhisperConfig", WHISPER, sound, part="encoder"),
     Architecture(
-        "Llama decode step with cache", "LlamaForCausalLM", "LlamaConfig", {**TEXT, **LLAMA}, cached, int8_cosine=0.85
+        "Llama decode step with cache", "LlamaForCausalLM", "LlamaConfig", {**TEXT, **LLAMA}, cached, int4_cosine=0.8
     ),
 )
