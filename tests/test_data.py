@@ -163,3 +163,25 @@ def test_the_default_texts_are_real_prose_and_not_twice_the_same() -> None:
     texts = data.default_texts(192)
     assert len(set(texts)) == len(texts) == 192
     assert all(len(text.split()) >= 20 for text in texts)
+
+
+def test_the_names_of_a_list_of_class_labels_are_read_as_the_hub_writes_them(tmp_path: Path) -> None:
+    import datasets
+
+    tags = datasets.Features(
+        {
+            "tokens": datasets.List(datasets.Value("string")),
+            "tags": datasets.List(datasets.ClassLabel(names=["O", "B-X"])),
+        }
+    )
+    made = datasets.Dataset.from_dict({"tokens": [["a", "b"]], "tags": [[0, 1]]}, features=tags)
+    made.to_parquet(tmp_path / "a.parquet")
+    roles = {"tokens": ("tokens",), "tags": ("tags",)}
+    (row,) = data.rows(str(tmp_path / "a.parquet"), roles, {}, ("tokens", "tags"))
+    assert [tag.name for tag in row["tags"]] == ["O", "B-X"]
+
+
+def test_a_list_where_one_text_is_expected_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text('{"text": ["a", "b"]}\n')
+    with pytest.raises(OptibenchError, match="holds a list as text"):
+        data.rows(str(tmp_path / "a.jsonl"), {"text": ("text",)}, {})

@@ -81,6 +81,31 @@ def test_an_export_answers_as_the_model_does_on_data_it_was_not_traced_with(
     assert len(np.unique(answers["pytorch"].round(4), axis=0)) > 3  # a model that says the same of all would pass too
 
 
+def folder_of_pictures(folder: Path, labels: tuple[str, ...]) -> Path:
+    from PIL import Image
+
+    for label in labels:
+        (folder / label).mkdir(parents=True)
+        Image.new("L", (20, 10), len(label)).save(folder / label / "1.png")
+    return folder
+
+
+def test_data_that_a_model_cannot_be_judged_by_are_refused_and_leave_nothing(
+    optibench: Optibench, tmp_path: Path
+) -> None:
+    model = zoo.write(tmp_path / "model", "ViT")
+    data = folder_of_pictures(tmp_path / "data", ("LABEL_0", "cat"))
+    done = optibench("compare", model, "--dataset", data, "--out", tmp_path / "run")
+    assert done.returncode == 2
+    assert "Labels in the data: LABEL_0, cat. The model's labels: LABEL_0, LABEL_1" in done.stderr
+    (data / "cat").rename(data / "LABEL_1")
+    (data / "LABEL_1" / "1.png").write_bytes(b"no picture")
+    done = optibench("compare", model, "--dataset", data, "--out", tmp_path / "run")
+    assert done.returncode == 2
+    assert "The picture of row 2 (1.png) cannot be decoded" in done.stderr
+    assert not (tmp_path / "run").exists()
+
+
 def cases(run: Path) -> dict[str, Any]:
     return {case["case"]: case for case in json.loads((run / "comparison.json").read_text())["cases"]}
 
