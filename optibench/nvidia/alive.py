@@ -7,6 +7,7 @@ no package is common to them all.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -53,6 +54,8 @@ def silent(env: Mapping[str, str], library: str = "libcuda.so.1", limit_seconds:
             code = process.wait(limit_seconds)
         except subprocess.TimeoutExpired:
             process.kill()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(1.0)
             return f"the driver did not answer within {limit_seconds:.0f} s"
         said.seek(0)
         words = [line.strip() for line in said.read().decode(errors="replace").splitlines() if line.strip()]
