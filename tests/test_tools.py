@@ -120,6 +120,28 @@ def test_each_quantized_graph_keeps_the_answers(tiny_graph: Path, tmp_path: Path
 
 
 @pytest.mark.slow
+def test_the_smoothing_that_keeps_most_of_samples_it_was_not_calibrated_on_is_taken(
+    tiny_graph: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import onnx_ir as ir
+
+    errors = dict(zip(tensorrt_graphs.ALPHAS, (0.3, 0.1, 0.2), strict=True))
+    made, calibrated = {}, []
+
+    def quantized(source: Path, precision: str, on: list[Any], alpha: float) -> ir.Model:
+        calibrated.append(on)
+        made[alpha] = ir.load(source)
+        weight = made[alpha].graph.initializers["w"]
+        weight.const_value = ir.tensor(weight.const_value.numpy() * (1 + errors[alpha]), name="w")
+        return made[alpha]
+
+    monkeypatch.setattr(tensorrt_graphs, "_by_nncf", quantized)
+    given = [samples(rows) for rows in range(1, 9)]
+    assert tensorrt_graphs._smoothed_best(tiny_graph, given) is made[0.5]
+    assert all([len(sample["x"]) for sample in on] == [2, 3, 4, 6, 7, 8] for on in calibrated)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["int8", "fp8", "int4-weights"])
 def test_a_graph_in_which_nothing_can_be_quantized_is_told_so(tmp_path: Path, precision: str) -> None:
     import onnx
