@@ -70,13 +70,17 @@ def undecided(records: Sequence[Record]) -> list[Case]:
 
 def imprecise(records: Sequence[Record]) -> list[Case]:
     """Living cases whose speed-up at some shape is known to no better than 5%, or is of more than one pace of the
-    machine: decided or not, its figure says little. Empty for a quick run, which asks for no figures of that kind."""
+    machine: decided or not, its figure says little. Empty for a quick run, or one of fewer rounds than usual: those ask
+    for no figures of that kind."""
 
     def vague(samples: Samples, case: Case, reference: Case, shape: Shape) -> bool:
         values = samples.round_values(case, reference, shape)
         return stats.half_width(values) > PRECISE or samples.mixed(case, reference, shape)
 
-    return _wanting(records, vague) if records and records[-1].workload.tier == "official" else []
+    asked = records[-1].workload if records else None
+    if asked is None or asked.tier == "quick" or asked.rounds < stats.LEAST_ROUNDS:
+        return []
+    return _wanting(records, vague)
 
 
 def _wanting(records: Sequence[Record], wants: Callable[[Samples, Case, Case, Shape], bool]) -> list[Case]:
