@@ -393,4 +393,4 @@ def test_an_exported_folder_says_which_card_and_shapes_it_is_for(
     artifact = onnxruntime_tensorrt.prepare(build, Cache(tmp_path / "cache"))
     told = package._made_for(artifact)
     assert "NVIDIA L4 (driver 590.1)" in told
-    assert "`x`: (1, 4) to (7, 4)" in told
+    assert "`x`: [1, 4] to [7, 4]" in told
