@@ -54,6 +54,7 @@ class Samples:
             for series in record.measurement.series if record.measurement else ():
                 cases = self._series.setdefault(series.shape, {})
                 cases.setdefault(record.case, {})[record.round, record.group] = series
+        self._flags: dict[tuple[Case, Shape], dict[Key, list[bool]]] = {}
         self._found: dict[tuple[Case, Shape], Rounds] = {}
         self._slow: dict[Shape, set[tuple[Key, int]]] = {}
 
@@ -94,12 +95,8 @@ class Samples:
     @cached_property
     def slow_share(self) -> float:
         """The share of blocks in which the whole machine was slow."""
-        blocks = [len(self.slow_blocks(shape)) for shape in self._series]
-        every = [
-            {(key, b.block) for rounds in cases.values() for key, series in rounds.items() for b in series.bursts}
-            for cases in self._series.values()
-        ]
-        return sum(blocks) / max(1, sum(len(found) for found in every))
+        slow = sum(len(self.slow_blocks(shape)) for shape in self._series)
+        return slow / max(1, sum(len(self._blocks(shape)) for shape in self._series))
 
     def slow_blocks(self, shape: Shape) -> set[tuple[Key, int]]:
         """The blocks in which all cases together took longer than at their best, CPU time or not (stats.slow)."""
@@ -107,10 +104,19 @@ class Samples:
             self._slow[shape] = self._slow_blocks(shape)
         return self._slow[shape]
 
+    def _blocks(self, shape: Shape) -> list[tuple[Key, int]]:
+        rounds = [item for cases in self._series.get(shape, {}).values() for item in cases.items()]
+        return sorted({(key, burst.block) for key, series in rounds for burst in series.bursts})
+
+    def _undisturbed(self, case: Case, shape: Shape) -> dict[Key, list[bool]]:
+        if (case, shape) not in self._flags:
+            found = self._series.get(shape, {}).get(case, {})
+            flags = iter(stats.undisturbed([burst for series in found.values() for burst in series.bursts]))
+            self._flags[case, shape] = {key: [next(flags) for _ in series.bursts] for key, series in found.items()}
+        return self._flags[case, shape]
+
     def _sampled(self, case: Case, shape: Shape) -> Rounds:
-        found = self._series.get(shape, {}).get(case, {})
-        flags = iter(stats.undisturbed([burst for series in found.values() for burst in series.bursts]))
-        undisturbed = {key: [next(flags) for _ in series.bursts] for key, series in found.items()}
+        found, undisturbed = self._series.get(shape, {}).get(case, {}), self._undisturbed(case, shape)
         slow = self.slow_blocks(shape)
         every = {key: Sampled(series.bursts, undisturbed[key], undisturbed[key]) for key, series in found.items()}
         steady = {key: replace(one, kept=_steady(key, one, slow)) for key, one in every.items()}
@@ -120,17 +126,14 @@ class Samples:
     def _slow_blocks(self, shape: Shape) -> set[tuple[Key, int]]:
         import numpy as np
 
-        cases = self._series.get(shape, {})
-        blocks = sorted(
-            {(key, b.block) for rounds in cases.values() for key, series in rounds.items() for b in series.bursts}
-        )
+        cases, blocks = self._series.get(shape, {}), self._blocks(shape)
         place = {block: number for number, block in enumerate(blocks)}
         logs = np.full((len(cases), len(blocks)), np.nan)
-        for row, rounds in zip(logs, cases.values(), strict=True):
-            bursts = [(place[key, b.block], b) for key, series in rounds.items() for b in series.bursts]
-            for (column, burst), fine in zip(bursts, stats.undisturbed([b for _, b in bursts]), strict=True):
-                if fine:
-                    row[column] = np.log(max(sum(burst.wall_ns), 1) / len(burst.wall_ns))
+        for row, (case, rounds) in zip(logs, cases.items(), strict=True):
+            for key, flags in self._undisturbed(case, shape).items():
+                for burst, fine in zip(rounds[key].bursts, flags, strict=True):
+                    if fine:
+                        row[place[key, burst.block]] = np.log(max(sum(burst.wall_ns), 1) / len(burst.wall_ns))
         return {block for block, slow in zip(blocks, stats.slow(logs), strict=True) if slow}
 
 

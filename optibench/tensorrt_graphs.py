@@ -90,7 +90,8 @@ def _smoothed_best(source: Path, samples: Sequence[Arrays]) -> onnx_ir.Model:
             file = Path(folder) / "model.onnx"
             onnx_ir.save(model, file, external_data="model.onnx.data")
             errors.append(_error(_answers(file, judged), wanted))
-    print("SmoothQuant's alphas and their errors:", dict(zip(ALPHAS, errors, strict=True)), file=sys.stderr)  # noqa: T201
+    found = dict(zip(ALPHAS, errors, strict=True))
+    print("SmoothQuant's alphas and their errors:", found, file=sys.stderr)  # noqa: T201 (into the builder's log)
     return models[errors.index(min(errors))]
 
 

@@ -20,7 +20,7 @@ from optibench.backends.base import to_json
 from optibench.errors import Unsupported
 from optibench.nvidia import providers
 from optibench.nvidia.providers import TENSORRT, Provider
-from optibench.values import Artifact, Build, BuildTimes, Job, Target, digest_of
+from optibench.values import Artifact, Build, Job, Target, digest_of
 
 if TYPE_CHECKING:
     from optibench.cache import Cache
@@ -144,21 +144,7 @@ def engines_artifact(provider: Provider, runtime: tuple[str, ...], build: Build,
         return {"model": build.model.ref.id, "seconds": seconds, "parent_sha256": graph.sha256}
 
     entry = cached or cache.get_or_make("engine", own_recipe, make)
-    return Artifact(
-        format=FORMAT,
-        path=str(cache.path(entry.key) / GRAPH),
-        sha256=entry.sha256,
-        bytes=entry.bytes,
-        parent_sha256=graph.sha256,
-        recipe=own_recipe,
-        tools={**graph.tools, **own_recipe["tools"]},
-        build_seconds=BuildTimes(
-            export=graph.build_seconds.export,
-            quantize=graph.build_seconds.quantize,
-            compile=entry.facts["seconds"],
-            cached=cached is not None,
-        ),
-    )
+    return tensorrt.built_of(graph, own_recipe, FORMAT, cache.path(entry.key) / GRAPH, entry, cached is not None)
 
 
 def shapes_for(provider: Provider, graph: Path, inputs: Path) -> dict[str, str]:

@@ -19,7 +19,7 @@ from optibench.nvidia.engine import EngineOptions, Profile, Range, build_engine,
 from optibench.values import Artifact, Build, BuildTimes, Job, Target, digest_of
 
 if TYPE_CHECKING:
-    from optibench.cache import Cache
+    from optibench.cache import Cache, Entry
     from optibench.nvidia.session import EngineSession
 
 FORMAT = "tensorrt"
@@ -139,19 +139,24 @@ def engine_artifact(flavour: Flavour, build: Build, cache: Cache) -> Artifact:
         }
 
     entry = cached or cache.get_or_make("engine", own_recipe, make)
+    return built_of(graph, own_recipe, FORMAT, cache.path(entry.key) / FILE, entry, cached is not None)
+
+
+def built_of(graph: Artifact, recipe: dict[str, Any], form: str, path: Path, entry: Entry, cached: bool) -> Artifact:
+    """The artifact that the cache's ``entry`` holds at ``path``: engines that were built of ``graph`` by ``recipe``."""
     return Artifact(
-        format=FORMAT,
-        path=str(cache.path(entry.key) / FILE),
+        format=form,
+        path=str(path),
         sha256=entry.sha256,
         bytes=entry.bytes,
         parent_sha256=graph.sha256,
-        recipe=own_recipe,
-        tools={**graph.tools, **own_recipe["tools"]},
+        recipe=recipe,
+        tools={**graph.tools, **recipe["tools"]},
         build_seconds=BuildTimes(
             export=graph.build_seconds.export,
             quantize=graph.build_seconds.quantize,
             compile=entry.facts["seconds"],
-            cached=cached is not None,
+            cached=cached,
         ),
     )
 

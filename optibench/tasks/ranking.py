@@ -15,6 +15,11 @@ if TYPE_CHECKING:
 DEPTH = 10
 
 
+def row_of(text: str) -> dict[str, Any]:
+    """A plain text as document, and its first words as the query."""
+    return {"query": " ".join(text.split()[:6]), "document": text}
+
+
 def relevance_of(row: Mapping[str, Any], number: int) -> float:
     """How relevant a row's document is to its query: a number of at least 0 (1 where the row says nothing)."""
     try:

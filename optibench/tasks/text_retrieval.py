@@ -28,12 +28,8 @@ COLUMNS = {
 }
 GROUP = "query"
 METRICS = ranking.METRICS
+row_of = ranking.row_of
 HAS_TOP1 = False
-
-
-def row_of(text: str) -> dict[str, Any]:
-    """A plain text as document, and its first words as the query."""
-    return {"query": " ".join(text.split()[:6]), "document": text}
 
 
 def encode(rows: Sequence[Mapping[str, Any]], tokenizer: Any, model: Model, seed: int) -> Encoded:
