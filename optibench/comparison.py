@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any, Literal, cast
 
-from optibench import __version__, doctor, explain, health, plugins, roofline, stats
+from optibench import __version__, cautions, doctor, explain, health, plugins, roofline, stats
 from optibench.errors import OptibenchError
 from optibench.recommend import recommend, within_floor
 from optibench.results import (
@@ -26,11 +26,6 @@ from optibench.samples import Samples, builds, reference_of, untwinned
 from optibench.tasks.base import length_unit
 from optibench.values import Case, Executed, Record, Score, Shape
 
-DISTURBED_WARNING = 0.2
-SLOW_WARNING = 0.2
-VARIATION_WARNING = 0.10
-GPU_VARIATION_WARNING = 0.025
-IDLE_WARNING = 0.05
 PRECISE = 0.05
 """A speed-up's figure is worth showing when its 95% interval reaches no further than this to either side, in logs."""
 
@@ -139,7 +134,7 @@ def comparison_from_records(
         ),
         host=last.host,
         noise=noise,
-        warnings=(*warnings, *spoils, *_warnings(records, samples, results, noise)),
+        warnings=(*warnings, *spoils, *cautions.told(everything, samples, results, noise, done)),
         findings=findings,
         recommended=recommended,
         recommended_reason=why_not,
@@ -328,56 +323,3 @@ def _noise(records: Sequence[Record], samples: Samples, reference: Case | None) 
 def _doubt(ratio: Interval) -> tuple[bool, float]:
     """How much an A/A ratio speaks against a run: an interval without 1.0 first, then its width."""
     return not ratio.low <= 1.0 <= ratio.high, ratio.high / ratio.low
-
-
-def _warnings(records: Sequence[Record], samples: Samples, results: Sequence[CaseResult], noise: Noise) -> list[str]:
-    found = []
-    if noise.aa_ratio and not noise.aa_ratio.low <= 1.0 <= noise.aa_ratio.high:
-        found.append(
-            f"The A/A check failed: the reference differs from its own twin by {abs(noise.aa_ratio.mid - 1):.1%}. "
-            "Differences of that size mean nothing in this run; measure again on a quieter machine."
-        )
-    if noise.disturbed_share > DISTURBED_WARNING:
-        found.append(
-            f"{noise.disturbed_share:.0%} of the bursts were disturbed by other load and left out. "
-            "A quieter machine needs fewer rounds."
-        )
-    if noise.slow_share > SLOW_WARNING:
-        found.append(
-            f"The whole machine was slow in {noise.slow_share:.0%} of the blocks though no CPU time was lost: its host "
-            "shares the cores, or the clock was lower. Those blocks are left out of a case that has enough others."
-        )
-    on_gpu = {r.case for r in records if r.gpu}
-    for case in dict.fromkeys(r.case for r in records if not r.case.copy):
-        usual = GPU_VARIATION_WARNING if case in on_gpu else VARIATION_WARNING
-        for shape in records[-1].workload.shapes:
-            rounds = samples.of(case, shape)
-            bursts = [b for s in rounds.values() for b in s.bursts]
-            keeps = [k for s in rounds.values() for k in s.kept]
-            variation = stats.variation(bursts, keeps)
-            if variation > usual:
-                found.append(
-                    f"{case.name} at {shape.name} varies by {variation:.0%} within its bursts "
-                    f"(usual: under {usual * 100:g}%)."
-                )
-            idle = sum(b.idle_wall_ns for b in bursts)
-            burnt = sum(b.idle_cpu_ns for b in bursts) / idle if idle else 0.0
-            if burnt > IDLE_WARNING:
-                found.append(
-                    f"{case.name} burnt {burnt:.0%} of a core while it waited for its turn: its threads spin, "
-                    "and the others' figures suffer from it."
-                )
-    for result in results:
-        if result.executed and result.executed.fallback_nodes:
-            found.append(
-                f"{result.case}: {result.executed.fallback_nodes} nodes do not run on {result.executed.provider}."
-            )
-    found += health.warnings(records)
-    busy = [r.case for r in results if r.status == "ok" and r.verdict_reason == "machine busy"]
-    if busy:
-        least = samples.least
-        found.append(
-            f"No verdict for {', '.join(dict.fromkeys(busy))}: the machine was busy, and fewer than {least} rounds had "
-            "enough undisturbed blocks. A round without them does not count, and is repeated while the budget lasts."
-        )
-    return list(dict.fromkeys(found))

@@ -12,6 +12,7 @@ from typing import Literal
 
 import msgspec
 
+from optibench import stats
 from optibench.limits import MEMORY, limit_of
 from optibench.results import CaseResult, Limits
 from optibench.values import Gauged, Record
@@ -72,6 +73,20 @@ def _limits(records: Sequence[Record]) -> Limits:
         missing={r.case.precision: r.reason or "no reason was recorded" for r in unknown if not r.published},
         published={name: found.source for name, found in published.items()},
     )
+
+
+def disturbed_peaks(records: Sequence[Record]) -> dict[tuple[str, str], float]:
+    """The target and limit of each peak whose best burst had less than its share of the processor, and what it had:
+    measured beside others' work, it is no peak."""
+    found = {}
+    for record in records:
+        best = max(record.gauged, key=_per_second, default=None)
+        threads = best and best.detail.get("threads")
+        if best and threads:
+            share = best.burst.cpu_ns / (threads * sum(best.burst.wall_ns))
+            if share < stats.CPU_SHARE:
+                found[record.case.target, record.case.precision] = share
+    return found
 
 
 def _per_second(gauged: Gauged) -> float:

@@ -201,6 +201,18 @@ def test_fewer_rounds_or_data_than_official_make_a_run_quick() -> None:
     assert compared(records(BOTH, workload=Workload(shapes=(SHAPE,), limit=10))).workload.tier == "quick"
 
 
+def test_a_run_that_had_no_time_for_its_rounds_says_so() -> None:
+    def told(**asked: Any) -> list[str]:
+        comparison = compared(records(BOTH, rounds=3, workload=Workload(shapes=(SHAPE,), **asked)))
+        assert comparison.workload.tier == "quick"
+        return [text for text in comparison.warnings if "fitted in the budget" in text]
+
+    (text,) = told()
+    assert text.startswith("Only 3 of 5 rounds fitted in the budget of 5 min, so the run is marked quick")
+    assert "--budget" in text
+    assert told(tier="quick") == told(rounds=3) == []  # asked for
+
+
 def test_rounds_go_on_for_what_is_undecided_alone() -> None:
     equal = Case(target="cpu", backend="openvino", precision="fp32")
     found = records({**BOTH, equal: 19.6})  # 2% faster: on the edge of the floor, no verdict in five rounds

@@ -15,6 +15,7 @@ from optibench import api, quiet
 from optibench.execute import inline
 from optibench.plan import Request
 from optibench.results import CaseResult
+from optibench.values import Workload
 
 FakeTarget = Callable[..., Path]
 
@@ -60,6 +61,18 @@ def test_rounds_after_the_least_go_to_the_open_comparison_alone(
     assert rounds["bf16"] > 5
     assert rounds["fp32"] == rounds["fp32#2"] == rounds["bf16"]
     assert rounds["bf16"] <= 20
+
+
+def test_further_rounds_that_decide_nothing_end_at_twice_the_most_that_a_run_has(
+    measured: Callable[..., tuple[api.Result, list[str]]], fake_target: FakeTarget
+) -> None:
+    result, _ = measured(fake_target(bf16={"latency_seconds": 0.4}), rounds=2)
+    assert result.path is not None
+    before = rounds_by_case(result)["bf16"]
+    more = api.more_rounds(
+        result.path, ["pretend/fake/bf16"], seconds=1e9, enough=lambda records: False, launch=inline.launch
+    )
+    assert rounds_by_case(more)["bf16"] == before + 2 * Workload(shapes=()).max_rounds
 
 
 def test_the_time_is_estimated_before_the_first_round_and_kept_up_to_date(

@@ -118,3 +118,22 @@ def test_smaller_weights_are_read_faster() -> None:
 def test_labels_and_executed_precisions_lead_to_the_same_limit() -> None:
     asked = ("fp32", "bf16", "int8", "int8-dynamic", "int8-weights", "int4-weights", "weights")
     assert [limit_of(name) for name in asked] == ["fp32", "bf16", "int8", "int8", "fp32", "fp32", "fp32"]
+
+
+def test_a_peak_that_was_measured_beside_others_work_is_told() -> None:
+    def burst(rate: float, cpu_share: float) -> Gauged:
+        wall = int(1e18 / rate)
+        return Gauged(
+            amount=10**9,
+            burst=Burst(block=1, wall_ns=(wall, wall), cpu_ns=int(2 * 2 * wall * cpu_share), switches=0),
+            detail={"how": "a product", "threads": 2},
+        )
+
+    def told(*bursts: Gauged) -> dict[tuple[str, str], float]:
+        return roofline.disturbed_peaks(
+            [record(case=case_of("cpu", "fp32"), measurement=None, artifact=None, gauged=bursts)]
+        )
+
+    assert told(burst(1e10, 0.6), burst(2e10, 0.99)) == {}
+    assert told(burst(1e10, 0.99), burst(2e10, 0.6)) == {("cpu", "fp32"): pytest.approx(0.6, abs=0.01)}
+    assert roofline.disturbed_peaks([limit("fp32", 1e10)]) == {}  # a GPU's: the processor only waits

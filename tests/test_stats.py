@@ -185,6 +185,19 @@ def test_welchs_interval_is_scipys() -> None:
     assert difference == pytest.approx(0.11 - 0.08 / 3)
 
 
+def test_from_ten_values_on_welchs_interval_is_of_trimmed_means_as_scipys() -> None:
+    from scipy.stats import ttest_ind
+
+    a = [0.1, 0.12, 0.09, 0.13, 0.11, 0.1, 0.115, 0.095, 0.105, 0.125, 0.9]  # one process that something slowed
+    b = [0.02, 0.05, 0.01, 0.03, 0.04, 0.02, 0.03, 0.05, 0.01, 0.035]
+    theirs = ttest_ind(a, b, equal_var=False, trim=0.1).confidence_interval(0.95)
+    low, difference, high = stats.welch_interval(a, b)
+    assert (low, high) == pytest.approx((theirs.low, theirs.high))
+    assert 0.07 < difference < 0.1
+    plain = ttest_ind(a, b, equal_var=False).confidence_interval(0.95)
+    assert stats.welch_interval(a, b, trimmed=0.0)[::2] == pytest.approx((plain.low, plain.high))
+
+
 @pytest.mark.parametrize(("a", "b"), [([0.1], [0.1, 0.2]), ([0.1, 0.2], [0.1])])
 def test_welchs_interval_of_one_value_is_unbounded(a: list[float], b: list[float]) -> None:
     low, _, high = stats.welch_interval(a, b)

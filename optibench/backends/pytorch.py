@@ -76,7 +76,11 @@ class TorchGauge:
         self.step = step
         self.amount = amount
         self.device = device
-        self.detail = {"how": how, "cache_bytes": cache_bytes}
+        self.detail: dict[str, Any] = {"how": how, "cache_bytes": cache_bytes}
+        if device == "cpu":
+            import torch
+
+            self.detail["threads"] = torch.get_num_threads()  # all of which work, if nothing else does
 
     def call(self, feed: Any) -> None:
         self.step()

@@ -118,7 +118,9 @@ def gate(
         else:
             if allowed:
                 raise click.UsageError("--allow-different-hardware goes with --baseline: else both sides run here.")
-            request = request_from_options(run, {**asked, "budget": judging["budget_seconds"]})
+            own_budget = asked["quick"] and not _on_command_line("budget_seconds")  # a first look takes quick's time
+            budget = None if own_budget else judging["budget_seconds"]
+            request = request_from_options(run, {**asked, "budget": budget})
             result = gating.gate_sides(
                 request,
                 against=against,
@@ -141,12 +143,16 @@ def _refuse_measuring_options() -> None:
     mine = {"run", "baseline", "form", "as_json", "out", "budget_seconds", "cases", "on_unknown", "no_confirm"}
     mine |= {name for name in context.params if name.startswith(("max_", "allow_different"))}
     for option in context.command.params:
-        source = context.get_parameter_source(option.name or "")
-        if option.name not in mine and source is click.core.ParameterSource.COMMANDLINE:
+        if option.name not in mine and _on_command_line(option.name or ""):
             raise click.UsageError(
                 f"{option.opts[0]} says how a MODEL is measured with --against; the run for --baseline is measured "
                 "already: give it to optibench compare."
             )
+
+
+def _on_command_line(name: str) -> bool:
+    """Whether the option was given, rather than left at its default."""
+    return click.get_current_context().get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
 
 
 def show_gate(result: GateResult, form: str, out: Path | None) -> None:

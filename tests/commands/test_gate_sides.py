@@ -105,6 +105,15 @@ def test_an_unchanged_model_passes_and_both_sides_are_in_the_folder_that_was_ask
     assert package.load(tmp_path / "here" / "mine").comparison.command.startswith("optibench gate ")
 
 
+def test_a_quick_gate_takes_a_quick_runs_time_unless_a_budget_is_given(gate: Gate, older: str, tmp_path: Path) -> None:
+    def budget(run: str) -> float:
+        return records(tmp_path / "here" / run)[0].workload.budget_seconds
+
+    gate("--against", older, "--quick", "--run-dir", "first", "--on-unknown", "pass", code=0)
+    gate("--against", older, "--quick", "--budget", "2m", "--run-dir", "second", "--on-unknown", "pass", code=0)
+    assert (budget("first"), budget("second")) == (90, 120)
+
+
 def test_a_planted_slowdown_is_confirmed_by_a_second_run_of_both_sides_and_fails(
     gate: Gate, older: str, tmp_path: Path
 ) -> None:
