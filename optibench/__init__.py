@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from optibench.api import Replayed, Result, compare, history, load, replay
+    from optibench.api import Replayed, Result, compare, diff, history, load, replay, report
     from optibench.errors import NothingMeasured, OptibenchError
     from optibench.gating import gate, gate_against
 
@@ -21,11 +21,13 @@ __all__ = [
     "Replayed",
     "Result",
     "compare",
+    "diff",
     "gate",
     "gate_against",
     "history",
     "load",
     "replay",
+    "report",
 ]
 
 

@@ -17,20 +17,22 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from optibench import changes, host, models, replay_run, runs, side_by_side, store, targets, trend
+from optibench import changes, host, models, plugins, replay_run, runs, side_by_side, store, targets, trend
 from optibench.begun import go_on, measure_again, more_rounds, resume
 from optibench.build import Workshop
 from optibench.cache import Cache, default_root
+from optibench.difference import Difference, difference
 from optibench.errors import OptibenchError
 from optibench.pairs import Pair, pairs_from_records
 from optibench.plan import Estimate, Plan, Request, check_names, only_like, plan_of
+from optibench.reported import reported_from_path
 from optibench.result import Result
 from optibench.samples import builds
 
 if TYPE_CHECKING:
     from optibench.execute.base import Launch
 
-__all__ = ["Result", "compare", "history", "load", "measure_again", "more_rounds", "replay", "resume"]
+__all__ = ["Result", "compare", "diff", "history", "load", "measure_again", "more_rounds", "replay", "report", "resume"]
 
 Say = Callable[[str], None]
 
@@ -275,6 +277,29 @@ def replay(
     )
     folder.write(replay_run.REPLAY, store.json_text(found).encode())
     return Replayed(result, found)
+
+
+def report(run: str | Path, form: str = "html", **options: Any) -> tuple[bytes, list[str]]:
+    """A kept run (its folder or bundle) in the format of that name, as the bytes of a file, and warnings.
+
+    ``options`` are the renderer's own (``chart`` and ``dark`` of svg and png). Raises OptibenchError for an unknown
+    format, a run that cannot be read, and a package that is not installed.
+    """
+    renderer = plugins.load("renderer", {"md": "markdown"}.get(form, form))
+    found, warnings = reported_from_path(Path(run))
+    made = (
+        renderer.render_run(found, **options) if hasattr(renderer, "render_run") else renderer.render(found.comparison)
+    )
+    return made if isinstance(made, bytes) else made.encode(), warnings
+
+
+def diff(run_a: str | Path, run_b: str | Path) -> Difference:
+    """What changed from one kept run to another (folders or bundles): two models, machines, commits or versions.
+
+    Raises OptibenchError if one cannot be read, or nothing was measured in it.
+    """
+    (a, warnings_a), (b, warnings_b) = (reported_from_path(Path(run)) for run in (run_a, run_b))
+    return difference((str(run_a), str(run_b)), a, b, (*warnings_a, *warnings_b))
 
 
 def dry_run(request: Request, say: Say = lambda text: None) -> tuple[Plan, Estimate]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections.abc import Callable, Collection, Sequence
 from datetime import UTC, datetime
@@ -14,10 +15,11 @@ from optibench import changes, comparable, host, store
 from optibench.baseline import hardware_of
 from optibench.cache import Cache, default_root
 from optibench.comparison import comparison_from_records
-from optibench.errors import NothingMeasured, OptibenchError
+from optibench.errors import NothingMeasured, NotInstalled, OptibenchError, first_line
 from optibench.pipeline import Enough, Pipeline
 from optibench.plan import Plan, counterpart_of
-from optibench.render import csv, markdown
+from optibench.render import csv, html, markdown
+from optibench.reported import Reported, request_of
 from optibench.result import Result
 from optibench.samples import builds
 from optibench.values import Case, Record
@@ -172,9 +174,24 @@ def go_on(
         warnings=start.get("warnings", ()),
     )
     folder.write_comparison(comparison, {"table.csv": csv.render(comparison), "report.md": markdown.render(comparison)})
+    write_page(folder, Reported(comparison=comparison, records=pipeline.records, request=request_of(start)), say)
     if not any(record.measurement and not record.case.copy for record in pipeline.records):  # a twin is no result
         raise NothingMeasured("Nothing could be measured. " + " ".join(_reasons(pipeline.records)))
     return Result(comparison, folder.path)
+
+
+def write_page(folder: store.Run, run: Reported, say: Say) -> None:
+    """Writes report.html. It is made of what is kept already, so whatever hinders it is said, and costs nothing else;
+    OPTIBENCH_PAGE=0 leaves it out (it takes some seconds)."""
+    if os.environ.get("OPTIBENCH_PAGE") == "0":
+        return
+    try:
+        say("drawing report.html")
+        folder.write(store.PAGE, html.render_run(run).encode())
+    except NotInstalled as error:
+        say(f"No {store.PAGE} is written. {error}")
+    except Exception as error:  # of whatever draws; a full disk too
+        say(f"{store.PAGE} could not be written ({first_line(error)}). Later: optibench report {folder.path}")
 
 
 def _reasons(records: Sequence[Record]) -> list[str]:

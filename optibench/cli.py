@@ -15,12 +15,14 @@ import click
 from optibench import __version__
 from optibench.commands.cache import cache_group
 from optibench.commands.compare import compare
+from optibench.commands.diff import diff
 from optibench.commands.doctor import doctor
 from optibench.commands.env import env_group
 from optibench.commands.export import export
 from optibench.commands.gate import baseline_group, gate
 from optibench.commands.history import bundle_run, history, replay
 from optibench.commands.lists import list_backends, list_targets
+from optibench.commands.report import report
 from optibench.errors import OptibenchError
 from optibench.options import INTERRUPTED, Commands
 
@@ -41,12 +43,13 @@ def cli(debug: bool) -> None:
     optibench compare user/model --dataset test.csv   your model, judged by your data
     optibench compare ./checkpoint --dry-run          the plan and its time, nothing is run
     optibench export minilm --backend openvino --precision int8 --out DIR
+    optibench report RUN --open                       a run as one page: charts, table, records
     optibench gate RUN --baseline FILE                has it become slower, larger or less accurate?
     """
 
 
 for command in (
-    *(compare, export, doctor, gate, baseline_group, history, replay, bundle_run),
+    *(compare, report, diff, export, doctor, gate, baseline_group, history, replay, bundle_run),
     *(list_targets, list_backends, cache_group, env_group),
 ):
     cli.add_command(command)

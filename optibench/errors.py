@@ -29,6 +29,10 @@ class CaseFailed(OptibenchError):
     """A case that should have run and did not: it is reported as failed, the other cases go on."""
 
 
+class NotInstalled(OptibenchError):
+    """A package of an extra is missing; the message says what to install. What does not need it goes on."""
+
+
 class Uncountable(OptibenchError):
     """How much a model computes is not known; the message says because of what. The run goes on without the count."""
 

@@ -137,6 +137,12 @@ def _same(a: str | None, b: str | None) -> bool | None:
     return a == b if a and b else None
 
 
+def score_change(then: Sequence[Record], now: Sequence[Record], old: Case, new: Case) -> Interval | None:
+    """The change of the score from a case of one run to a case of another, on the same examples, paired; None where
+    the examples are not the same ones, or one was not judged."""
+    return _score_change(_judged(then, old), _judged(now, new))
+
+
 def _score_change(then: Record | None, now: Record | None) -> Interval | None:
     """None where the examples are not the same ones."""
     import numpy as np

@@ -1,6 +1,6 @@
 """A run's folder: records as they are made, then everything that is computed from them. All strict JSON, all whole.
 
-records.jsonl  plan.json  comparison.json  table.csv  records.parquet  report.md  logs/
+records.jsonl  plan.json  comparison.json  table.csv  records.parquet  report.md  report.html  logs/
 """
 
 from __future__ import annotations
@@ -33,7 +33,8 @@ COMPARISON = "comparison.json"
 PARQUET = "records.parquet"
 CONSTRAINTS = "constraints.txt"
 """The packages of a run that is replayed (replay_run.py)."""
-FILES = (RECORDS, PLAN, COMPARISON, PARQUET, "table.csv", "report.md")
+PAGE = "report.html"
+FILES = (RECORDS, PLAN, COMPARISON, PARQUET, "table.csv", "report.md", PAGE)
 """What a run writes: a folder that holds one of these is not free for another run."""
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)

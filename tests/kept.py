@@ -11,6 +11,7 @@ import msgspec
 import numpy as np
 
 from optibench import store
+from optibench.comparison import comparison_from_records
 from optibench.values import Burst, Case, Record, Series, Shape, Workload
 from tests.factories import host, measurement, model, record
 
@@ -75,3 +76,13 @@ def write_history(root: Path, speedups: list[float], **more: Any) -> Path:
     for day, speedup in enumerate(speedups):
         write_run(root / f"run-{day:02}", records_of({INT8: speedup}, day=day, **more))
     return root
+
+
+def write_finished(folder: Path, records: list[Record], **more: Any) -> Path:
+    """The run's folder with the comparison of its records, as ``optibench compare`` leaves it."""
+    write_run(folder, records, finished=False)
+    found = comparison_from_records(
+        records, command="optibench compare minilm", created=records[0].created or "2026-10-01T03:00:00+00:00", **more
+    )
+    store.open_run(folder).write_comparison(found, {})
+    return folder

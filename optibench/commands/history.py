@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from optibench.commands.shared import write_new
 from optibench.options import device_option
 from optibench.progress import Progress
 
@@ -24,7 +25,7 @@ def history(places: tuple[Path, ...], cases: str, model: str | None, form: str, 
     six runs on, with its size, its interval and what else was new there (docs/history.md says by which rule).
     """
     from optibench import api
-    from optibench.render import chart
+    from optibench.render import chart, chart_history
     from optibench.render import history as render
     from optibench.render import json as as_json
 
@@ -34,7 +35,7 @@ def history(places: tuple[Path, ...], cases: str, model: str | None, form: str, 
         found = api.history(*places, cases=cases, model=model, say=progress.say)
         if out and suffix:
             progress.say("drawing")
-            write_new(out, chart.draw(found, suffix))
+            write_new(out, chart_history.draw(found, suffix))
     finally:
         progress.done()
     forms = {"text": render.text, "csv": render.table, "json": as_json.render}
@@ -87,16 +88,3 @@ def replay(run: Path, as_json: bool, **asked: Any) -> None:
         progress.done()
     click.echo(render_json.render(found.replay) if as_json else render.text(found.replay), nl=False)
     click.echo(f"\nThe new run: {found.path}", err=True)
-
-
-def write_new(path: Path, data: bytes) -> None:
-    """Writes a file whole. Error: it cannot be written."""
-    from optibench import store
-    from optibench.errors import OptibenchError
-
-    try:
-        store.write_whole(path, data)
-    except OSError as error:
-        raise OptibenchError(
-            f"{path} cannot be written: {error.strerror or error}. Give another file with --out."
-        ) from error

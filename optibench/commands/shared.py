@@ -1,10 +1,11 @@
-"""What several commands share: options made into a request, and rows as columns."""
+"""What several commands share: options made into a request, and rows as columns, files that are written."""
 
 from __future__ import annotations
 
 import shlex
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import click
@@ -43,3 +44,16 @@ def show_rows(rows: list[dict[str, Any]], as_json: bool, cells: Callable[[dict[s
     widths = [max(len(row[i]) for row in table) for i in range(len(table[0]) - 1)] if table else []
     for row in table:
         click.echo("  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[-1]]))
+
+
+def write_new(path: Path, data: bytes) -> None:
+    """Writes a file whole. Error: it cannot be written."""
+    from optibench import store
+    from optibench.errors import OptibenchError
+
+    try:
+        store.write_whole(path, data)
+    except OSError as error:
+        raise OptibenchError(
+            f"{path} cannot be written: {error.strerror or error}. Give another file with --out."
+        ) from error

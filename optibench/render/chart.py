@@ -1,41 +1,163 @@
-"""A history as a picture: a panel for each case, drawn by Vega-Lite through vl-convert (no browser, no network).
+"""Charts: Vega-Lite specifications made into SVG or PNG by vl-convert, without a browser or a network.
 
-Every text of the history goes in as data, as plain text: nothing of it is read as an expression, a field or markup.
+A specification is plain data. Every text of a run goes into it as data or as a title, never as a field's name or an
+expression, so nothing of it is evaluated. Colours come from a palette: of files (light, dark) or of a page, whose
+style sheet decides them, so that one drawing serves light, dark and paper.
 """
 
 from __future__ import annotations
 
-import statistics
-import textwrap
+import re
+from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
-from optibench.errors import OptibenchError
-from optibench.render.history import span, title
-from optibench.render.plain import plain, with_text
-from optibench.trend import Change, History, Trend
+from optibench.errors import NotInstalled, OptibenchError
 
 SUFFIXES = (".svg", ".png")
 SCHEMA = "https://vega.github.io/schema/vega-lite/v6.json"
-WIDTH, HEIGHT = 620, 120
-LINE, FASTER, SLOWER, MARK = "#2a5d9f", "#1b7837", "#b2182b", "#767676"
+FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Noto Sans', 'DejaVu Sans', sans-serif"
 PNG_SCALE = 2.0
-LONGEST = 110
-"""Letters of a line of the key below the panels."""
+INSTALL = "pip install 'optibench[charts]'"
+
+Spec = dict[str, Any]
 
 
-def draw(history: History, suffix: str) -> bytes:
-    """The picture as SVG or PNG. Errors: another suffix; vl-convert is not installed."""
+@dataclass(frozen=True, kw_only=True)
+class Palette:
+    """Colours by what they mean. ``series`` tells backends apart: eight that differ in lightness too, so that they can
+    be told without seeing colours (Okabe and Ito, "Color Universal Design", 2008, darkened or lightened for text)."""
+
+    ground: str | None
+    ink: str
+    quiet: str
+    line: str
+    accent: str
+    better: str
+    worse: str
+    series: tuple[str, ...]
+
+
+LIGHT = Palette(
+    ground="#ffffff",
+    ink="#1d2733",
+    quiet="#566472",
+    line="#dde3e9",
+    accent="#0a58a5",
+    better="#1b7837",
+    worse="#b2182b",
+    series=("#4d5866", "#0a6fb8", "#c75200", "#00805f", "#a63d83", "#8a6d00", "#2f3fb0", "#b01e3c"),
+)
+DARK = Palette(
+    ground="#14191f",
+    ink="#e6ebf0",
+    quiet="#a3b0bd",
+    line="#2f3943",
+    accent="#6cb6ff",
+    better="#5cc97f",
+    worse="#ff8a80",
+    series=("#b4bfca", "#5db3f0", "#f2994f", "#3ecfa3", "#e38cc4", "#d9bd45", "#9aa5ff", "#ff8095"),
+)
+NAMES = ("ink", "quiet", "line", "accent", "better", "worse")
+PAGE = Palette(
+    ground=None,
+    **{name: f"var(--{name})" for name in NAMES},
+    series=tuple(f"var(--series-{number})" for number in range(1, len(LIGHT.series) + 1)),
+)
+"""Colours that the page's style sheet gives (``variables``)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chart:
+    """A specification (``finished`` gives it its look) and what is said of it: ``text`` how to read it,
+    ``alternative`` what a reader who does not see it is told."""
+
+    name: str
+    title: str
+    text: str
+    alternative: str
+    spec: Spec
+
+
+def variables(palette: Palette) -> str:
+    """The palette as CSS custom properties, for the style sheet of a page."""
+    colors = {"ground": palette.ground, **{name: getattr(palette, name) for name in NAMES}}
+    colors |= {f"series-{number}": color for number, color in enumerate(palette.series, 1)}
+    return " ".join(f"--{name}: {color};" for name, color in colors.items())
+
+
+def finished(spec: Spec, palette: Palette) -> Spec:
+    """The specification with the look that all charts share."""
+    axis = {
+        "labelColor": palette.quiet,
+        "titleColor": palette.quiet,
+        "titleFontWeight": "normal",
+        "labelFontSize": 12,
+        "titleFontSize": 12,
+        "gridColor": palette.line,
+        "domainColor": palette.line,
+        "tickColor": palette.line,
+        "labelLimit": 300,
+    }
+    legend = {
+        "labelColor": palette.ink,
+        "titleColor": palette.quiet,
+        "titleFontWeight": "normal",
+        "labelFontSize": 12,
+        "titleFontSize": 12,
+        "labelLimit": 220,
+    }
+    title = {"color": palette.ink, "subtitleColor": palette.quiet, "anchor": "start", "fontSize": 14}
+    return {
+        "$schema": SCHEMA,
+        "background": palette.ground,
+        "padding": 8,
+        **spec,
+        "config": {
+            "font": FONT,
+            "view": {"stroke": None},
+            "axis": axis,
+            "legend": legend,
+            "title": {**title, "subtitleFontSize": 12},
+            "header": {"labelColor": palette.ink, "titleColor": palette.quiet, "labelFontSize": 12},
+            # What a chart shows stands in tables too; a reader is told of the chart by its caption.
+            "aria": False,
+            **spec.get("config", {}),
+        },
+    }
+
+
+def drawn(spec: Spec, suffix: str) -> bytes:
+    """A finished specification as SVG or PNG. Errors: another suffix; vl-convert is not installed."""
     if suffix not in SUFFIXES:
         raise OptibenchError(f"A picture's file ends in {' or '.join(SUFFIXES)}, not {suffix or 'nothing'}.")
-    try:
-        import vl_convert
-    except ImportError as error:
-        raise OptibenchError("Pictures need the package vl-convert-python: pip install 'optibench[charts]'") from error
-    spec = specification(history)
-    if suffix == ".svg":
-        return str(vl_convert.vegalite_to_svg(spec, allowed_base_urls=[])).encode()
-    return bytes(vl_convert.vegalite_to_png(spec, scale=PNG_SCALE, allowed_base_urls=[]))
+    return svg(spec).encode() if suffix == ".svg" else png(spec)
+
+
+def svg(spec: Spec) -> str:
+    """A finished specification as SVG. Error: vl-convert is not installed."""
+    return str(_vl_convert().vegalite_to_svg(spec, allowed_base_urls=[]))
+
+
+def png(spec: Spec) -> bytes:
+    """A finished specification as PNG, at twice its size. Error: vl-convert is not installed."""
+    return bytes(_vl_convert().vegalite_to_png(spec, scale=PNG_SCALE, allowed_base_urls=[]))
+
+
+def svg_in_page(spec: Spec) -> str:
+    """The SVG as a page can hold it whose policy allows no style attributes: they become attributes of their own."""
+    return re.sub(r' style="([^"<>]*)"', _attributes, svg(spec))
+
+
+def _attributes(found: re.Match[str]) -> str:
+    pairs = (part.partition(":") for part in found[1].split(";"))
+    return "".join(f' {name.strip()}="{value.strip()}"' for name, _, value in pairs if value)
+
+
+def bundle() -> str:
+    """The JavaScript that makes drawings interactive: ``vegaEmbed`` and what it needs, about 900 kB."""
+    return str(_vl_convert().javascript_bundle("window.vegaEmbed = vegaEmbed;"))
 
 
 def check_suffix(path: Path) -> str:
@@ -46,144 +168,9 @@ def check_suffix(path: Path) -> str:
     return suffix
 
 
-def specification(history: History) -> dict[str, Any]:
-    """The Vega-Lite specification. The reference has no panel: its speed-up is 1 by definition."""
-    shown = with_text(history, plain)
-    drawn = [trend for trend in shown.trends if trend.case != shown.reference] or list(shown.trends)
-    panels = [_panel(trend, shown, last=trend is drawn[-1]) for trend in drawn]
-    return {
-        "$schema": SCHEMA,
-        "title": {
-            "text": f"{shown.model}: speed-up over {shown.reference} of the same run",
-            "subtitle": [
-                f"{span(shown)}. Band: 95% interval of a run. Black: levels; ▲ faster, ▼ slower, with the ratio.",
-                *_key(shown),
-            ],
-            "anchor": "start",
-            "subtitleColor": "#444444",
-            "subtitleFontSize": 11,
-            "subtitleLineHeight": 14,
-            "offset": 12,
-        },
-        "vconcat": panels,
-        "spacing": 14,
-        "background": "white",
-        "config": {"view": {"stroke": "#dddddd"}, "font": "DejaVu Sans, Helvetica, Arial, sans-serif"},
-    }
-
-
-def _key(history: History) -> list[str]:
-    """What the numbered marks stand for: a line (or more) for each run in which something was new."""
-    lines = []
-    for run in history.runs:
-        if run.changes:
-            text = f"{run.number}: {', '.join(run.changes)}"
-            lines += textwrap.wrap(text, LONGEST, subsequent_indent="    ")
-    return ["Dashed, new in run", *lines] if lines else []
-
-
-def _panel(trend: Trend, history: History, *, last: bool) -> dict[str, Any]:
-    points = [{"run": p.run, "low": p.speedup.low, "mid": p.speedup.mid, "high": p.speedup.high} for p in trend.points]
-    marks = [{"run": run.number - 0.5} for run in history.runs if run.changes]
-    x = {
-        "field": "run",
-        "type": "quantitative",
-        "scale": {"domain": [0.5, len(history.runs) + 0.5], "nice": False},
-        "axis": {
-            "title": "run" if last else None,
-            "grid": False,
-            "tickMinStep": 1,
-            "format": "d",
-            "labels": last,
-        },
-    }
-    scale = {"domain": _domain(trend), "zero": False, "nice": True}
-    y = {"field": "mid", "type": "quantitative", "scale": scale, "title": "speed-up ×"}
-    layers: list[dict[str, Any]] = [
-        {
-            "data": {"values": marks},
-            "mark": {"type": "rule", "color": MARK, "strokeDash": [3, 3]},
-            "encoding": {"x": x},
-        },
-        {
-            "data": {"values": points},
-            "mark": {"type": "area", "color": LINE, "opacity": 0.18, "clip": True},
-            "encoding": {"x": x, "y": {**y, "field": "low"}, "y2": {"field": "high"}},
-        },
-        {
-            "data": {"values": points},
-            "mark": {"type": "line", "color": LINE, "strokeWidth": 1.2, "point": {"color": LINE, "size": 22}},
-            "encoding": {"x": x, "y": y},
-        },
-    ]
-    layers += _levels(trend, x, y)
-    return {
-        "title": {
-            "text": title(trend),
-            "subtitle": trend.note or "",
-            "anchor": "start",
-            "fontSize": 12,
-            "subtitleFontSize": 10,
-        },
-        "width": WIDTH,
-        "height": HEIGHT,
-        "layer": layers,
-    }
-
-
-def _domain(trend: Trend) -> list[float]:
-    """The heights of the panel: all values with three usual intervals around them. A run of two rounds may have an
-    interval so wide that it would flatten the rest; it is cut at the panel's edge."""
-    middles = [point.speedup.mid for point in trend.points]
-    usual = statistics.median(max(p.speedup.high - p.speedup.mid, p.speedup.mid - p.speedup.low) for p in trend.points)
-    room = max(min(3 * usual, max(middles)), 0.02 * max(middles))
-    return [max(0.0, min(middles) - room), max(middles) + room]
-
-
-def _levels(trend: Trend, x: dict[str, Any], y: dict[str, Any]) -> list[dict[str, Any]]:
-    """Each level as a line over its runs, and a mark with the size where one begins."""
-    if not trend.changes:
-        return []
-    first, last = trend.points[0].run, trend.points[-1].run
-    starts = [first, *(change.run for change in trend.changes)]
-    ends = [*(change.run for change in trend.changes), last + 0.5]
-    heights = [trend.changes[0].before.mid, *(change.after.mid for change in trend.changes)]
-    levels = [
-        {"run": start - 0.5, "end": end - (0.5 if end != last + 0.5 else 0), "mid": height}
-        for start, end, height in zip(starts, ends, heights, strict=True)
-    ]
-    layers: list[dict[str, Any]] = [
-        {
-            "data": {"values": levels},
-            "mark": {"type": "rule", "color": "black", "strokeWidth": 1.5},
-            "encoding": {"x": x, "x2": {"field": "end"}, "y": y},
-        }
-    ]
-    for verdict, color, sign in (("faster", FASTER, "▲"), ("slower", SLOWER, "▼")):
-        marks = [_mark(change, sign) for change in trend.changes if change.verdict == verdict]
-        if marks:
-            layers += [
-                {
-                    "data": {"values": marks},
-                    "mark": {"type": "rule", "color": color, "strokeWidth": 1.5},
-                    "encoding": {"x": x},
-                },
-                {
-                    "data": {"values": marks},
-                    "mark": {
-                        "type": "text",
-                        "color": color,
-                        "align": "left",
-                        "baseline": "top",
-                        "dx": 4,
-                        "dy": 3,
-                        "fontWeight": "bold",
-                    },
-                    "encoding": {"x": x, "y": {"value": 0}, "text": {"field": "label"}},
-                },
-            ]
-    return layers
-
-
-def _mark(change: Change, sign: str) -> dict[str, Any]:
-    return {"run": change.run - 0.5, "label": f"{sign} {change.ratio.mid:.2f}×"}
+def _vl_convert() -> ModuleType:
+    try:
+        import vl_convert
+    except ImportError as error:
+        raise NotInstalled(f"Pictures need the package vl-convert-python: {INSTALL}") from error
+    return vl_convert  # type: ignore[no-any-return]

@@ -5,11 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-from optibench.render import sentences
-from optibench.render.columns import columns, latency_of, score_with_change, shape_text, shown_cases
+from optibench.render import details, sentences
+from optibench.render.columns import columns, shown_cases
 from optibench.render.plain import markdown_plain, plain, with_text
-from optibench.render.units import NONE, bytes_text, listed, rate_text, seconds_text, share_text
-from optibench.results import BuildSeconds, CaseResult, Comparison
+from optibench.results import Comparison
 
 
 def render(comparison: Comparison) -> str:
@@ -22,7 +21,7 @@ def render(comparison: Comparison) -> str:
         *_groups(shown),
         *_details(shown),
         "## Environment",
-        table(("", ""), _environment(shown)),
+        table(("", ""), details.environment(shown)),
         "## Command",
         _code(plain(comparison.command)),
     ]
@@ -74,100 +73,13 @@ def _details(comparison: Comparison) -> Iterable[str]:
     if not cases:
         return
     yield "## Times"
-    yield table(
-        ("case", "shape", "p90", "throughput", "load", "cold start", "first call", "rounds", "calls", "disturbed"),
-        [(*_key(case), *_times(case)) for case in cases],
-        right=[False, *[True] * 9],
-    )
-    if rows := [(*_key(case), *_outputs(case)) for case in cases if case.parity or case.scores]:
+    rows = [(*details.key(case), *details.times(case)) for case in cases]
+    yield table(("case", "shape", *details.TIMES), rows, right=[False, *[True] * 9])
+    if rows := [(*details.key(case), *details.outputs(case)) for case in cases if case.parity or case.scores]:
         yield "## Outputs against the reference's"
-        yield table(
-            ("case", "shape", "scores", "cosine", "lowest cosine", "largest difference", "same top-1"),
-            rows,
-            right=[False, True, False, *[True] * 4],
-        )
+        yield table(("case", "shape", *details.OUTPUTS), rows, right=[False, True, False, *[True] * 4])
     yield "## Builds and what ran"
-    yield table(
-        ("case", "build", "size", "artifact sha256", "operations"),
-        {case.case: (case.case, *_build(case)) for case in cases}.values(),
-    )
-
-
-def _key(case: CaseResult) -> tuple[str, str]:
-    return case.case, shape_text(case)
-
-
-def _times(case: CaseResult) -> tuple[str, ...]:
-    bursts = case.bursts.kept + case.bursts.disturbed
-    return (
-        seconds_text(latency_of(case).p90),
-        rate_text(case.throughput_per_second),
-        seconds_text(case.load_seconds),
-        seconds_text(case.cold_start_seconds),
-        seconds_text(case.first_call_seconds),
-        str(case.rounds),
-        f"{case.samples:,}",
-        share_text(case.bursts.disturbed / bursts) if bursts else NONE,
-    )
-
-
-def _outputs(case: CaseResult) -> tuple[str, ...]:
-    scores = "; ".join(f"{score.metric} {score_with_change(score)}, {score.count:,} examples" for score in case.scores)
-    parity = case.parity
-    if parity is None:
-        return (scores or NONE, *[NONE] * 4)
-    top1 = NONE if parity.top1_agreement is None else share_text(parity.top1_agreement)
-    return (
-        scores or NONE,
-        f"{parity.cosine:.5f}",
-        f"{parity.cosine_min:.5f}",
-        f"{parity.max_abs_difference:.2g}",
-        top1,
-    )
-
-
-def _build(case: CaseResult) -> tuple[str, ...]:
-    operations = case.executed.operations if case.executed else {}
-    return (
-        _phases(case.build_seconds),
-        bytes_text(case.artifact_bytes),
-        sentences.short(case.artifact_sha256) if case.artifact_sha256 else NONE,
-        listed([f"{count} {precision}" for precision, count in operations.items()]) or NONE,
-    )
-
-
-def _phases(build: BuildSeconds | None) -> str:
-    """``export 6.10 s, quantize 3.20 s``, of the phases there were."""
-    if build is None:
-        return NONE
-    phases = (("export", build.export), ("quantize", build.quantize), ("compile", build.compile))
-    spent = listed([f"{name} {seconds_text(seconds)}" for name, seconds in phases if seconds])
-    if build.cached:
-        return f"from the cache ({spent})" if spent else "from the cache"
-    return spent or NONE
-
-
-def _environment(comparison: Comparison) -> list[tuple[str, str]]:
-    host = comparison.host
-    limits = listed([f"{name} {value}" for name, value in host.cgroup_limits.items() if value is not None])
-    return [
-        ("CPU", host.cpu_model),
-        ("instructions", listed(host.isa) or NONE),
-        ("cores used", f"{listed(host.affinity)} of {host.cores}"),
-        ("limits", limits or "none"),
-        ("governor", host.governor or "not known"),
-        ("memory", bytes_text(host.memory_bytes)),
-        ("GPUs", listed(host.gpus) or "none"),
-        *([("NVIDIA driver", f"{host.nvidia.driver}, CUDA {host.nvidia.cuda}")] if host.nvidia else []),
-        ("system", host.os),
-        ("Python", host.python),
-        *sorted(host.packages.items()),
-        ("optibench", comparison.optibench_version),
-        ("model revision", comparison.model.revision),
-        ("weights sha256", comparison.model.weights_sha256),
-        ("seed", str(comparison.workload.seed)),
-        ("created", comparison.created),
-    ]
+    yield table(("case", *details.BUILDS), {case.case: (case.case, *details.build(case)) for case in cases}.values())
 
 
 def table(titles: Sequence[str], rows: Iterable[Sequence[str]], *, right: Sequence[bool] = ()) -> str:
