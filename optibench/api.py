@@ -21,7 +21,8 @@ from optibench import changes, host, models, plugins, replay_run, runs, side_by_
 from optibench.begun import go_on, measure_again, more_rounds, resume
 from optibench.build import Workshop
 from optibench.cache import Cache, default_root
-from optibench.difference import Difference, difference
+from optibench.difference import difference
+from optibench.difference_values import Difference
 from optibench.errors import OptibenchError
 from optibench.pairs import Pair, pairs_from_records
 from optibench.plan import Estimate, Plan, Request, check_names, only_like, plan_of

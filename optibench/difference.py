@@ -8,83 +8,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import Literal
+from typing import cast
 
 from optibench import __version__, baseline, changes, comparable, side_by_side, stats
+from optibench.difference_values import Basis, CaseDifference, Difference, NotCompared, Quantity, RunSide, Verdict
 from optibench.errors import OptibenchError
 from optibench.reported import Reported
 from optibench.results import CaseResult, Comparison, Interval
 from optibench.samples import Samples, builds, reference_of, untwinned
-from optibench.values import Case, ModelRef, Record, Shape, Value
-
-DIFFERENCE_SCHEMA = 1
-
-Basis = Literal["reference", "clock"]
-Verdict = Literal["faster", "slower", "better", "worse", "smaller", "larger", "same", "unknown", "reference"]
-
-
-class RunSide(Value, frozen=True, kw_only=True):
-    """One of the two runs."""
-
-    run: str
-    model: ModelRef
-    created: str
-    optibench_version: str
-    machine: str
-    reference: str | None
-    tier: str
-    rounds: int
-    recommended: str | None
-
-
-class Quantity(Value, frozen=True, kw_only=True):
-    """One thing of a case in both runs. ``change``: B over A as a ratio with its 95% interval, for a score B - A; None
-    where it cannot be computed. ``reason``: why there is no verdict."""
-
-    name: Literal["latency", "speedup", "score", "size", "memory"]
-    unit: str
-    a: float | None
-    b: float | None
-    change: Interval | None = None
-    verdict: Verdict = "unknown"
-    reason: str | None = None
-
-
-class CaseDifference(Value, frozen=True, kw_only=True):
-    """One case at one shape in both runs; ``verdict`` is that of the quantity that the difference goes by."""
-
-    case: str
-    shape: str
-    verdict: Verdict
-    quantities: tuple[Quantity, ...]
-    same_artifact: bool | None
-
-    def quantity(self, name: str) -> Quantity | None:
-        """What was found of that; None where neither run knows it."""
-        return next((quantity for quantity in self.quantities if quantity.name == name), None)
-
-
-class NotCompared(Value, frozen=True, kw_only=True):
-    """Cases, or a kind of figure, that cannot be compared."""
-
-    what: str
-    reason: str
-
-
-class Difference(Value, frozen=True, kw_only=True):
-    """B against A. ``basis``: ``reference`` where each case's speed-up over the reference of its own run is compared
-    (the same model on the same kind of machine), ``clock`` where latencies are."""
-
-    schema: int = DIFFERENCE_SCHEMA
-    optibench_version: str
-    a: RunSide
-    b: RunSide
-    basis: Basis
-    basis_reason: str
-    changes: tuple[str, ...]
-    cases: tuple[CaseDifference, ...]
-    not_compared: tuple[NotCompared, ...]
-    warnings: tuple[str, ...] = ()
+from optibench.values import Case, Record, Shape
 
 
 def difference(names: tuple[str, str], a: Reported, b: Reported, warnings: Sequence[str] = ()) -> Difference:
@@ -167,9 +99,6 @@ def _subject_changes(a: Comparison, b: Comparison) -> Iterator[str]:
         yield from changes.changed(f"{name} data" if name == "calibration" else name, *shown)
     yield from changes.changed("seed", a.workload.seed, b.workload.seed)
     yield from changes.changed("accuracy floor", a.workload.accuracy_floor, b.workload.accuracy_floor)
-
-
-Key = tuple[str, str]
 
 
 def _common(a: Comparison, b: Comparison) -> tuple[list[tuple[CaseResult, CaseResult]], list[NotCompared]]:
@@ -330,7 +259,7 @@ def _latency(a: CaseResult, b: CaseResult, logs: Sequence[Sequence[float]], basi
     if basis == "reference":
         reason = "judged by the speed-up: the machine's pace is in both latencies"
     elif found:
-        verdict = _side_of(stats.verdict(found[0], found[2]))
+        verdict = cast(Verdict, stats.verdict(found[0], found[2]))
     p50 = (one.latency_seconds.p50 if one.latency_seconds else None for one in (a, b))
     old, new = p50
     return Quantity(
@@ -342,10 +271,6 @@ def _latency(a: CaseResult, b: CaseResult, logs: Sequence[Sequence[float]], basi
         verdict=verdict,
         reason=reason,
     )
-
-
-def _side_of(verdict: str) -> Verdict:
-    return {"faster": "faster", "slower": "slower", "same": "same"}.get(verdict, "unknown")  # type: ignore[return-value]
 
 
 def _speedup(a: CaseResult, b: CaseResult, logs: Sequence[Sequence[float]], basis: Basis) -> Quantity | None:
@@ -361,7 +286,7 @@ def _speedup(a: CaseResult, b: CaseResult, logs: Sequence[Sequence[float]], basi
         low, mid, high = found  # of times over the reference's: a speed-up is the inverse
         change = _exp(-high, -mid, -low)
         if basis == "reference":
-            verdict = _side_of(stats.verdict(low, high))
+            verdict = cast(Verdict, stats.verdict(low, high))
         else:
             reason = "each is over the reference of its own model and machine"
     old, new = (one.speedup.mid if one.speedup else None for one in (a, b))

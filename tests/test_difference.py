@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 import optibench as package
-from optibench.difference import Difference
+from optibench.difference_values import Difference
 from optibench.errors import OptibenchError
 from optibench.render import difference as render
 from optibench.render import difference_page

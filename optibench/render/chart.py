@@ -173,4 +173,4 @@ def _vl_convert() -> ModuleType:
         import vl_convert
     except ImportError as error:
         raise NotInstalled(f"Pictures need the package vl-convert-python: {INSTALL}") from error
-    return vl_convert  # type: ignore[no-any-return]
+    return vl_convert

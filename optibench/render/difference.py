@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from optibench.difference import CaseDifference, Difference, Quantity, RunSide
+from optibench.difference_values import CaseDifference, Difference, Quantity, RunSide
 from optibench.render.history import day
 from optibench.render.markdown import table
 from optibench.render.plain import markdown_plain, plain, with_text
@@ -45,7 +45,7 @@ def headline(difference: Difference) -> str:
     if not difference.cases:
         return "B against A: nothing that can be compared"
     verdicts = [case.verdict for case in difference.cases if case.verdict != "reference"]
-    counts = [f"{verdicts.count(name)} {name}" for name in ORDER if name in verdicts]  # type: ignore[arg-type]
+    counts = [f"{verdicts.count(name)} {name}" for name in ORDER if name in verdicts]
     return f"B against A: {', '.join(counts) or 'the reference alone'}"
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from optibench.difference import Difference
+from optibench.difference_values import Difference
 from optibench.render import difference as shared
 from optibench.render.chart import PAGE, Chart, Palette, Spec, bundle
 from optibench.render.page import drawing, page, script
@@ -32,7 +32,9 @@ def render(difference: Difference) -> str:
 def chart(difference: Difference, palette: Palette) -> Chart | None:
     """The change of each case, drawn; None where nothing could be compared."""
     spec = specification(difference, palette)
-    return spec and Chart(
+    if spec is None:
+        return None
+    return Chart(
         name="change",
         title="How much faster B is",
         text="B against A with 95% intervals; right of 1 is faster. The band is the floor of 2%, below which no "

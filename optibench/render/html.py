@@ -79,7 +79,7 @@ SLOWER = "slower than "
 def _sentence(comparison: Comparison) -> str:
     """The recommendation without the word in front of it: the page says that by its heading."""
     recommended = comparison.recommended
-    return recommended.sentence if recommended else sentences.advice(comparison)
+    return recommended.sentence if recommended else comparison.recommended_reason or "No reason was recorded."
 
 
 def _is_reference(comparison: Comparison) -> bool:
