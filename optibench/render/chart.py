@@ -146,8 +146,10 @@ def png(spec: Spec) -> bytes:
 
 
 def svg_in_page(spec: Spec) -> str:
-    """The SVG as a page can hold it whose policy allows no style attributes: they become attributes of their own."""
-    return re.sub(r' style="([^"<>]*)"', _attributes, svg(spec))
+    """The SVG as a page can hold it: hidden from readers that are told what it shows in words, and without style
+    attributes, which the page's policy does not allow: they become attributes of their own."""
+    hidden = svg(spec).replace("<svg ", '<svg aria-hidden="true" ', 1)
+    return re.sub(r' style="([^"<>]*)"', _attributes, hidden)
 
 
 def _attributes(found: re.Match[str]) -> str:

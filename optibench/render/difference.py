@@ -31,13 +31,17 @@ def text(difference: Difference) -> str:
 
 def markdown(difference: Difference) -> str:
     """The same as GitHub-flavoured Markdown; texts in it are escaped."""
-    shown = with_text(difference, markdown_plain)
-    parts = [f"# {headline(shown)}", "\n".join(f"- {line}" for line in sides(shown)), shown.basis_reason]
+    shown = with_text(difference, plain)
+    parts = [f"# {markdown_plain(headline(shown))}", _items(sides(shown)), markdown_plain(shown.basis_reason)]
     if shown.cases:
-        parts.append(table(TITLES, [row(case) for case in shown.cases]))
-    for title, lines in sections(shown):
-        parts += [f"## {title}", "\n".join(f"- {line}" for line in lines)]
+        parts.append(table(TITLES, [[markdown_plain(text) for text in row(case)] for case in shown.cases]))
+    for name, lines in sections(shown):
+        parts += [f"## {name}", _items(lines)]
     return "\n\n".join(parts) + "\n"
+
+
+def _items(lines: list[str]) -> str:
+    return "\n".join(f"- {markdown_plain(line)}" for line in lines)
 
 
 def headline(difference: Difference) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from optibench.difference_values import Difference
+from optibench.difference_values import CaseDifference, Difference
 from optibench.render import difference as shared
 from optibench.render.chart import PAGE, Chart, Palette, Spec, bundle
 from optibench.render.page import drawing, page, script
@@ -23,10 +23,16 @@ def render(difference: Difference) -> str:
         headline=shared.headline(difference),
         sides=shared.sides(difference),
         titles=shared.TITLES,
-        rows=[(case.verdict, shared.row(case)) for case in difference.cases],
+        rows=[(case.verdict, list(zip(shared.row(case), _values(case), strict=True))) for case in difference.cases],
         sections=shared.sections(difference),
         drawings=drawings,
     )
+
+
+def _values(case: CaseDifference) -> list[float | None]:
+    """What a cell is sorted by: the change; None where by its text."""
+    changes = [quantity.change if (quantity := case.quantity(name)) else None for name in shared.NAMES]
+    return [None, None, *(change.mid if change else None for change in changes)]
 
 
 def chart(difference: Difference, palette: Palette) -> Chart | None:

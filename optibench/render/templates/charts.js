@@ -31,6 +31,7 @@
     const options = { ast: true, actions: false, defaultStyle: false, renderer: "svg", tooltip: show };
     try {
       await window.vegaEmbed(live, spec, options);
+      live.querySelector("svg").setAttribute("aria-hidden", "true"); // the drawing is told in words already
       drawing.replaceChildren(live);
       figure.dataset.live = "";
     } catch (error) {
