@@ -7,7 +7,9 @@ style sheet decides them, so that one drawing serves light, dark and paper.
 
 from __future__ import annotations
 
+import math
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -126,6 +128,30 @@ def finished(spec: Spec, palette: Palette) -> Spec:
             **spec.get("config", {}),
         },
     }
+
+
+def logarithmic(values: Iterable[float], factor: float, title: str) -> Spec:
+    """Scale and axis of a channel for positive values: from the least to the greatest with ``factor`` as room, and
+    a few round numbers on it."""
+    numbers = list(values)
+    low, high = min(numbers) / factor, max(numbers) * factor
+    return {
+        "scale": {"type": "log", "domain": [low, high], "nice": False},
+        "axis": {"title": title, "format": "~g", "values": _round_numbers(low, high)},
+    }
+
+
+def _round_numbers(low: float, high: float) -> list[float]:
+    """Four numbers or more: powers of ten, with more between them the nearer the ends; else evenly divided."""
+    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    for steps in ((1,), (1, 3), (1, 2, 5), (1, 1.5, 2, 3, 5, 7)):
+        found = [tick for decade in decades for step in steps if low <= (tick := step * 10.0**decade) <= high]
+        if len(found) >= 4:
+            return [float(f"{tick:.6g}") for tick in found]
+    rough = (high - low) / 5
+    power = 10.0 ** math.floor(math.log10(rough))
+    step = power * next(one for one in (1, 2, 5, 10) if one * power >= rough)
+    return [float(f"{step * number:.6g}") for number in range(math.ceil(low / step), math.floor(high / step) + 1)]
 
 
 def drawn(spec: Spec, suffix: str) -> bytes:

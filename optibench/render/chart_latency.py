@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from optibench.comparison import kept_seconds
-from optibench.render.chart import Chart, Palette, Spec
+from optibench.render.chart import Chart, Palette, Spec, logarithmic
 from optibench.render.chart_pieces import (
     ROW,
     WIDTH,
     Rows,
-    around,
     backend_color,
     fit_for_charts,
     precision_symbol,
@@ -81,12 +80,10 @@ def _spread(rows: Sequence[tuple[CaseResult, list[float]]], comparison: Comparis
             }
         )
     medians.sort(key=lambda median: median["ms"])
-    ends = [stroke["ms"] for stroke in strokes]
     x = {
         "field": "ms",
         "type": "quantitative",
-        "scale": {"type": "log", "domain": around(ends, 1.06), "nice": False},
-        "axis": {"title": "ms a call", "format": "~g", "tickCount": 6},
+        **logarithmic([stroke["ms"] for stroke in strokes], 1.06, "ms a call"),
     }
     y = {**rows_axis(comparison, palette), "sort": [median["case"] for median in medians]}
     color = backend_color(comparison, palette, legend=False)
@@ -133,7 +130,7 @@ def shapes(run: Reported, palette: Palette) -> Chart | None:
     batches, lengths = (sorted({getattr(case, side) for case in cases}) for side in ("batch", "length"))
     plain_grid = all(case.shape.name in (f"{case.batch}x{case.length}", f"{case.batch}") for case in cases)
     by = "shape" if not plain_grid else "batch" if len(batches) > 1 else "length"
-    values = [
+    values: Rows = [
         {
             "case": case.case,
             "backend": case.backend,
@@ -153,7 +150,7 @@ def shapes(run: Reported, palette: Palette) -> Chart | None:
         "sort": [str(one) for one in order],
         "axis": {"title": by, "labelAngle": 0, "grid": True},
     }
-    y = {"field": "ms", "type": "quantitative", "scale": {"type": "log"}, "axis": {"title": "p50 (ms)", "format": "~g"}}
+    y = {"field": "ms", "type": "quantitative", **logarithmic([value["ms"] for value in values], 1.15, "p50 (ms)")}
     color, detail = backend_color(shown, palette), {"field": "case", "type": "nominal"}
     unit: Spec = {
         "width": WIDTH if len({v["panel"] for v in values}) == 1 else 200,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from optibench.render.chart import Palette, Spec
@@ -109,9 +108,3 @@ def precision_symbol(comparison: Comparison) -> Spec:
 def tooltip_of(*fields: str) -> list[Spec]:
     """What the pointer is told: these fields of the data, as they stand."""
     return [{"field": field, "type": "nominal", "title": field} for field in fields]
-
-
-def around(values: Sequence[float | str], factor: float) -> list[float]:
-    """The range of the values with room on both sides, for a logarithmic scale."""
-    numbers = [float(value) for value in values]
-    return [min(numbers) / factor, max(numbers) * factor]

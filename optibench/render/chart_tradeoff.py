@@ -6,14 +6,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from optibench import recommend
-from optibench.render.chart import Chart, Palette, Spec
+from optibench.render.chart import Chart, Palette, Spec, logarithmic
 from optibench.render.chart_pieces import (
     WIDTH,
-    around,
     backend_color,
     fit_for_charts,
     precision_symbol,
-    short,
     tooltip_of,
 )
 from optibench.render.columns import latency_of, primary_metric
@@ -33,11 +31,11 @@ def tradeoff(run: Reported, palette: Palette) -> Chart | None:
     floor = shown.workload.accuracy_floor * points[0]["reference"] if primary_metric(shown) else None
     hue = backend_color(shown, palette)
     best = shown.recommended.case if shown.recommended else None
+    title = f"speed-up over {shown.reference or 'the reference'} (×)"
     x = {
         "field": "speedup",
         "type": "quantitative",
-        "scale": {"type": "log", "domain": around([p[k] for p in points for k in ("low", "high")], 1.12)},
-        "axis": {"title": f"speed-up over {short(shown.reference or 'the reference')} (×)", "format": "~g"},
+        **logarithmic([point[end] for point in points for end in ("low", "high")], 1.12, title),
     }
     heights = [p[k] for p in points for k in ("score", "score_low", "score_high")] + ([floor] if floor else [])
     room = 0.08 * (max(heights) - min(heights) or abs(heights[0]) or 1)

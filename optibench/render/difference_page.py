@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from optibench.difference_values import CaseDifference, Difference
 from optibench.render import difference as shared
-from optibench.render.chart import PAGE, Chart, Palette, Spec, bundle
+from optibench.render.chart import PAGE, Chart, Palette, Spec, bundle, logarithmic
 from optibench.render.page import drawing, page, script
 from optibench.render.plain import plain
 from optibench.render.units import ratio_text
@@ -52,7 +54,7 @@ def chart(difference: Difference, palette: Palette) -> Chart | None:
 
 def specification(difference: Difference, palette: Palette) -> Spec | None:
     """The change of each case by what the difference goes by; over 1 is faster."""
-    values = []
+    values: list[dict[str, Any]] = []
     for case in difference.cases:
         quantity = case.quantity("speedup" if difference.basis == "reference" else "latency")
         if quantity is None or quantity.change is None:
@@ -72,12 +74,8 @@ def specification(difference: Difference, palette: Palette) -> Spec | None:
         )
     if not values:
         return None
-    ends = [value[name] for value in values for name in ("low", "high")] + [0.98, 1.02]
-    x = {
-        "type": "quantitative",
-        "scale": {"type": "log", "domain": [min(ends) / 1.03, max(ends) * 1.03], "nice": False},  # type: ignore[operator, type-var]
-        "axis": {"title": "speed of B over A (×)", "format": "~g", "tickCount": 6},
-    }
+    ends = [float(value[name]) for value in values for name in ("low", "high")]
+    x = {"type": "quantitative", **logarithmic([*ends, 0.98, 1.02], 1.03, "speed of B over A (×)")}
     axis = {"title": None, "domain": False, "ticks": False, "labelColor": palette.ink, "labelPadding": 8}
     y = {"field": "case", "type": "nominal", "sort": None, "axis": axis}
     color = {
