@@ -150,3 +150,13 @@ def test_resume_takes_an_allowance_of_its_own(
         records.write_text("".join(line for line in lines if json.loads(line)["round"] < 2))
         api.resume(result.path, launch=inline.launch, wait_quiet_seconds=allowance)
         assert bool(looks) == (allowance is not None)
+
+
+def test_a_run_ends_with_its_page_beside_the_report(
+    measured: Callable[..., tuple[api.Result, list[str]]], fake_target: FakeTarget, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("OPTIBENCH_PAGE")
+    result, _ = measured(fake_target(), rounds=1)
+    assert result.path is not None
+    assert (result.path / "report.md").is_file()
+    assert "pretend/fake/int8" in (result.path / "report.html").read_text()

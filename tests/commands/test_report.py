@@ -5,19 +5,26 @@ from __future__ import annotations
 import csv
 import io
 import json
+import shlex
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import pytest
 
 import optibench as package
-from optibench import bundle
+from optibench import begun, bundle, cli, store
 from optibench.errors import OptibenchError
+from optibench.reported import Reported, export_command, reported_from_path
+from optibench.results import Recommended
 from tests.conftest import Optibench
-from tests.factories import record
+from tests.factories import comparison, model, record
 from tests.kept import INT8, OPENVINO, records_of, write_finished, write_run
+
+
+HUB = model(id="user/name", source="hub", revision="c" * 40)
 
 
 @pytest.fixture
@@ -182,3 +189,72 @@ def test_without_the_extra_the_error_says_what_to_install(run: Path, missing: st
     assert done.returncode == 2
     assert "pip install 'optibench[charts]'" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+# The page that a run ends with
+
+
+def written_page(run: Path) -> list[str]:
+    said: list[str] = []
+    found, _ = reported_from_path(run)
+    begun.write_page(store.open_run(run), found, said.append)
+    return said
+
+
+def test_where_the_extra_is_missing_a_run_ends_without_a_page_and_says_how_to_get_it(
+    run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("OPTIBENCH_PAGE")
+    monkeypatch.setitem(sys.modules, "vl_convert", None)
+    said = written_page(run)
+    assert "pip install 'optibench[charts]'" in said[-1]
+    assert not (run / "report.html").exists()
+
+
+def test_a_page_that_cannot_be_drawn_costs_the_run_nothing_else(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OPTIBENCH_PAGE")
+    monkeypatch.setattr("optibench.render.html.render_run", lambda run: 1 / 0)
+    said = written_page(run)
+    assert "could not be written (ZeroDivisionError" in said[-1]
+    assert f"optibench report {run}" in said[-1]
+
+
+def test_the_page_is_left_out_on_request(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPTIBENCH_PAGE", "0")
+    assert not written_page(run)
+    assert not (run / "report.html").exists()
+
+
+# What to type
+
+
+@pytest.mark.parametrize(
+    ("changes", "request_", "words"),
+    [
+        (
+            {},
+            {},
+            "optibench export minilm --backend onnxruntime --precision int8-dynamic --out minilm-onnxruntime-int8",
+        ),
+        ({}, {"model": "./my model", "columns": {"text": "a b"}}, "export './my model' --backend"),
+        ({}, {"dataset": "test.csv", "columns": {"text": "review"}}, "--dataset test.csv --columns text=review"),
+        (
+            {"model": model(id="user/name", source="hub", revision="c" * 40)},
+            {"model": "user/name"},
+            f"user/name@{'c' * 40}",
+        ),
+    ],
+)
+def test_the_command_that_makes_the_recommended_artifact_is_one_that_the_program_takes(
+    changes: dict[str, Any], request_: dict[str, Any], words: str
+) -> None:
+    line = export_command(Reported(comparison=comparison(**changes), request=request_))
+    assert line is not None
+    assert words in line
+    command = cli.cli.commands["export"]
+    assert command.make_context("export", shlex.split(line)[2:]).params["backend"] == "onnxruntime"
+
+
+def test_where_the_model_is_to_be_kept_as_it_is_there_is_nothing_to_type() -> None:
+    kept = Recommended(case="cpu/pytorch/fp32", sentence="Keep PyTorch fp32.")
+    assert export_command(Reported(comparison=comparison(recommended=kept))) is None
