@@ -137,7 +137,7 @@ def logarithmic(values: Iterable[float], factor: float, title: str) -> Spec:
     low, high = min(numbers) / factor, max(numbers) * factor
     return {
         "scale": {"type": "log", "domain": [low, high], "nice": False},
-        "axis": {"title": title, "format": "~g", "values": _round_numbers(low, high)},
+        "axis": {"title": title, "format": "~f", "values": _round_numbers(low, high)},
     }
 
 

@@ -166,7 +166,7 @@ def shapes(run: Reported, palette: Palette) -> Chart | None:
                     "x": x,
                     "y": y,
                     "color": color,
-                    "shape": precision_symbol(shown),
+                    "shape": precision_symbol(shown, palette),
                     "tooltip": tooltip_of("case", "shape", "p50"),
                 },
             },

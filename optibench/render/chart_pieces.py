@@ -45,7 +45,7 @@ def bars(values: Rows, comparison: Comparison, palette: Palette, *, title: str, 
         "field": "value",
         "type": "quantitative",
         "scale": {"domain": [0, 1.28 * (max(value["value"] for value in values) or 1)], "nice": False},
-        "axis": {"title": title, "format": "~g", "tickCount": 5},
+        "axis": {"title": title, "format": "~f", "tickCount": 5},
     }
     y = rows_axis(comparison, palette, named=named)
     return {
@@ -89,11 +89,11 @@ def backend_color(comparison: Comparison, palette: Palette, *, legend: bool = Tr
         "field": "backend",
         "type": "nominal",
         "scale": {"domain": backends, "range": series},
-        "legend": {"title": "backend", "symbolType": "circle"} if legend else None,
+        "legend": {"title": "backend", "symbolType": "circle", "symbolOpacity": 1} if legend else None,
     }
 
 
-def precision_symbol(comparison: Comparison) -> Spec:
+def precision_symbol(comparison: Comparison, palette: Palette) -> Spec:
     """A precision has one symbol in all charts of a run."""
     precisions = list(dict.fromkeys(case.precision for case in comparison.cases if case.status == "ok"))
     symbols = [SYMBOLS[number % len(SYMBOLS)] for number in range(len(precisions))]
@@ -101,7 +101,7 @@ def precision_symbol(comparison: Comparison) -> Spec:
         "field": "precision",
         "type": "nominal",
         "scale": {"domain": precisions, "range": symbols},
-        "legend": {"title": "precision"},
+        "legend": {"title": "precision", "symbolFillColor": palette.quiet, "symbolStrokeColor": palette.quiet},
     }
 
 

@@ -43,7 +43,7 @@ def first_answer(run: Reported, palette: Palette) -> Chart | None:
                 "x": {
                     "field": "seconds",
                     "type": "quantitative",
-                    "axis": {"title": "seconds", "format": "~g", "tickCount": 6},
+                    "axis": {"title": "seconds", "format": "~f", "tickCount": 6},
                 },
                 "y": rows_axis(shown, palette),
                 "order": {"field": "at", "type": "quantitative"},

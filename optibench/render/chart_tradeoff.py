@@ -78,7 +78,7 @@ def tradeoff(run: Reported, palette: Palette) -> Chart | None:
                 "x": x,
                 "y": y,
                 "color": hue,
-                "shape": precision_symbol(shown),
+                "shape": precision_symbol(shown, palette),
                 "tooltip": tooltip_of("case", "speed-up", "p50", "accuracy"),
             },
         },
@@ -146,8 +146,8 @@ def _floor_line(floor: float, share: float, x: Spec, y: Spec, palette: Palette) 
         },
         {
             "data": data,
-            "mark": {"type": "text", "align": "right", "dy": 12, "dx": -4, "color": palette.worse, "fontSize": 12},
-            "encoding": {"y": y, "x": {"value": WIDTH}, "text": {"field": "label"}},
+            "mark": {"type": "text", "align": "left", "dy": 12, "dx": 4, "color": palette.worse, "fontSize": 12},
+            "encoding": {"y": y, "x": {"value": 0}, "text": {"field": "label"}},
         },
     ]
 

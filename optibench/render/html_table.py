@@ -6,7 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from optibench.render import details
-from optibench.render.columns import DEVICE, DEVICE_MEMORY, ENERGY, PEAK, columns, latency_of, mark, shown_cases
+from optibench.render.columns import DEVICE, DEVICE_MEMORY, ENERGY, PEAK, Column, columns, latency_of, mark, shown_cases
+from optibench.render.units import NONE
 from optibench.results import CaseResult, Comparison
 
 Value = float | int | None
@@ -77,7 +78,7 @@ class Table:
 def table_view(comparison: Comparison) -> Table:
     """The table of all cases that ran or failed, in the report's order."""
     cases = shown_cases(comparison)
-    found = [(c.title, c.right, c.title in HIDDEN, c.cells) for c in columns(comparison)]
+    found = [(c.title, c.right, _on_demand(c), c.cells) for c in columns(comparison)]
     found += _more(cases)
     headings = tuple(Heading(title=title, number=right, extra=extra) for title, right, extra, _ in found)
     best = comparison.recommended.case if comparison.recommended else None
@@ -92,6 +93,11 @@ def table_view(comparison: Comparison) -> Table:
             for number, case in enumerate(cases, 1)
         ),
     )
+
+
+def _on_demand(column: Column) -> bool:
+    """A column that says nothing in this run, or stands elsewhere on the page, leaves room for the others."""
+    return column.title in HIDDEN or set(column.cells) == {NONE}
 
 
 def _more(cases: list[CaseResult]) -> list[tuple[str, bool, bool, tuple[str, ...]]]:

@@ -23,7 +23,6 @@ from tests.conftest import Optibench
 from tests.factories import comparison, model, record
 from tests.kept import INT8, OPENVINO, records_of, write_finished, write_run
 
-
 HUB = model(id="user/name", source="hub", revision="c" * 40)
 
 
