@@ -12,8 +12,10 @@ from optibench.render.chart_pieces import (
     Rows,
     backend_color,
     fit_for_charts,
+    once,
     precision_symbol,
     rows_axis,
+    told_of_rows,
     tooltip_of,
 )
 from optibench.render.columns import latency_of, shape_text
@@ -30,12 +32,12 @@ def latency(run: Reported, palette: Palette) -> Chart | None:
     """How each case's undisturbed calls are spread, a panel a shape, with the noise floor around the reference."""
     shown, seconds = fit_for_charts(run.comparison), kept_seconds(run.records) if run.records else {}
     panels: list[Spec] = []
-    told = 0
+    told, drawn = 0, {case.case for case in once(shown)}
     for shape in dict.fromkeys(case.shape.name for case in shown.cases):
         rows = [
             (case, seconds.get(f"{original.case} at {shape}", []))
             for case, original in zip(shown.cases, run.comparison.cases, strict=True)
-            if case.shape.name == shape and case.status == "ok"
+            if case.shape.name == shape and case.status == "ok" and case.case in drawn
         ]
         rows = [(case, calls) for case, calls in rows if calls]
         told += len(rows)
@@ -52,7 +54,8 @@ def latency(run: Reported, palette: Palette) -> Chart | None:
     return Chart(
         name="latency",
         title="Latency of each case",
-        text=f"Each thin stroke is a fiftieth of the undisturbed calls, the thick one their median.{band}",
+        text=f"Each thin stroke is a fiftieth of the undisturbed calls, the thick one their median.{band}"
+        + told_of_rows(shown),
         alternative=f"Distributions of latency of {told} cases and shapes. The quantiles stand in the table.",
         spec={"vconcat": panels, "spacing": 28},
     )
@@ -123,7 +126,8 @@ def shapes(run: Reported, palette: Palette) -> Chart | None:
     """Latency against batch, a panel a length; or against length, where there is one batch; else against the shapes'
     names."""
     shown = fit_for_charts(run.comparison)
-    cases = [case for case in shown.cases if case.status == "ok" and latency_of(case).p50]
+    drawn = {case.case for case in once(shown)}
+    cases = [case for case in shown.cases if case.case in drawn and latency_of(case).p50]
     names = list(dict.fromkeys(case.shape.name for case in cases))
     if len(names) < 2:
         return None

@@ -11,6 +11,8 @@ from optibench.results import CaseResult, Comparison
 WIDTH = 520
 ROW = 24
 """Height of a case's row."""
+MOST_ROWS = 40
+"""Of cases in a chart."""
 SYMBOLS = ("circle", "square", "triangle-up", "diamond", "cross", "triangle-down", "triangle-right", "triangle-left")
 LONGEST = 60
 """Letters of a name in a chart."""
@@ -31,12 +33,20 @@ def short(text: str) -> str:
 
 
 def once(comparison: Comparison) -> list[CaseResult]:
-    """Every case that ran, at its first shape."""
+    """Every case that ran, at its first shape, in the report's order: of more than MOST_ROWS the fastest."""
     first: dict[str, CaseResult] = {}
     for case in comparison.cases:
         if case.status == "ok":
             first.setdefault(case.case, case)
-    return list(first.values())
+    fastest = sorted(first.values(), key=lambda case: case.speedup.mid if case.speedup else 0.0, reverse=True)
+    kept = {case.case for case in fastest[:MOST_ROWS]} | {comparison.reference}
+    return [case for case in first.values() if case.case in kept]
+
+
+def told_of_rows(comparison: Comparison) -> str:
+    """What a chart with a row a case says of those that it leaves out."""
+    ran = len({case.case for case in comparison.cases if case.status == "ok"})
+    return f" Only the fastest {MOST_ROWS} of {ran} cases are drawn; the table has all." if ran > MOST_ROWS else ""
 
 
 def bars(values: Rows, comparison: Comparison, palette: Palette, *, title: str, width: int, named: bool = True) -> Spec:

@@ -6,7 +6,17 @@ from collections.abc import Callable
 
 from optibench.render.chart import Chart, Palette, Spec
 from optibench.render.chart_latency import latency, shapes
-from optibench.render.chart_pieces import ROW, WIDTH, Rows, bars, fit_for_charts, once, rows_axis, tooltip_of
+from optibench.render.chart_pieces import (
+    ROW,
+    WIDTH,
+    Rows,
+    bars,
+    fit_for_charts,
+    once,
+    rows_axis,
+    told_of_rows,
+    tooltip_of,
+)
 from optibench.render.chart_tradeoff import tradeoff
 from optibench.render.units import bytes_text, seconds_text, share_text
 from optibench.reported import Reported
@@ -32,7 +42,7 @@ def first_answer(run: Reported, palette: Palette) -> Chart | None:
         name="first-answer",
         title="Where the first answer's time goes",
         text="From the start of a fresh process to its first answer: its imports, opening the artifact (with what the "
-        "runtime compiles then), and the first call. Building the artifact was done before.",
+        "runtime compiles then), and the first call. Building the artifact was done before." + told_of_rows(shown),
         alternative="Stacked bars of the seconds to the first answer of each case. The table holds all values.",
         spec={
             "width": WIDTH,
@@ -83,7 +93,8 @@ def memory(run: Reported, palette: Palette) -> Chart | None:
     return Chart(
         name="memory",
         title="Size and memory",
-        text="What has to be shipped, and the most that a process with it held (its runtime included).",
+        text="What has to be shipped, and the most that a process with it held (its runtime included)."
+        + told_of_rows(shown),
         alternative="Bars of the artifact size and the peak memory of each case. The table holds all values.",
         spec={"hconcat": panels, "spacing": 24},
     )
@@ -108,7 +119,8 @@ def peak(run: Reported, palette: Palette) -> Chart | None:
         name="peak",
         title="% of peak",
         text="Arithmetic of a call over its median time, as a share of the most that this target reached in the "
-        "precision that was executed. A low share is room that a better runtime, or a larger batch, might use.",
+        "precision that was executed. A low share is room that a better runtime, or a larger batch, might use."
+        + told_of_rows(shown),
         alternative="Bars of the share of peak of each case. The table holds all values.",
         spec=bars(values, shown, palette, title="% of peak", width=WIDTH),
     )

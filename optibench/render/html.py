@@ -28,13 +28,14 @@ def render(comparison: Comparison) -> str:
 
 
 def render_run(run: Reported) -> str:
-    """The page of a run, under MOST_BYTES: raw samples are left out, and said to be, as far as that needs it; last of
-    all the charts stay drawings."""
+    """The page of a run, under MOST_BYTES: raw samples are left out, and said to be, as far as that needs it; then the
+    charts stay drawings; a run of so many cases that this is still too much has none."""
     charts = [chart for draw in CHARTS.values() if (chart := draw(run, PAGE))]
     drawings = [drawing(chart) for chart in charts]
+    still = [{**one, "spec": None} for one in drawings]
     text = ""
-    for samples, live in (*((most, True) for most in SAMPLES), (0, False)):
-        text = _page(run, drawings, samples, live=live)
+    for samples, shown in (*((most, drawings) for most in SAMPLES), (0, still), (0, [])):
+        text = _page(run, shown, samples, live=shown is drawings)
         if len(text.encode()) <= MOST_BYTES:
             break
     return text

@@ -17,6 +17,7 @@ import pytest
 import optibench as package
 from optibench import begun, bundle, cli, store
 from optibench.errors import OptibenchError
+from optibench.render.chart_report import CHARTS
 from optibench.reported import Reported, export_command, reported_from_path
 from optibench.results import Recommended
 from tests.conftest import Optibench
@@ -257,3 +258,8 @@ def test_the_command_that_makes_the_recommended_artifact_is_one_that_the_program
 def test_where_the_model_is_to_be_kept_as_it_is_there_is_nothing_to_type() -> None:
     kept = Recommended(case="cpu/pytorch/fp32", sentence="Keep PyTorch fp32.")
     assert export_command(Reported(comparison=comparison(recommended=kept))) is None
+
+
+def test_the_help_names_every_chart(optibench: Optibench) -> None:
+    words = set(optibench("report", "--help").stdout.replace(",", " ").replace(".", " ").split())
+    assert set(CHARTS) <= words

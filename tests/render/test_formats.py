@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 import pytest
 
 from optibench.errors import OptibenchError
-from optibench.render import junit, page, tex
+from optibench.render import html, junit, page, tex
 from optibench.render.chart import DARK, LIGHT, PAGE, Palette, finished, svg
 from optibench.render.chart_report import CHARTS
 from optibench.render.picture import picture
@@ -108,6 +108,16 @@ def test_hostile_text_in_a_chart_is_neither_markup_nor_an_expression() -> None:
 
 
 # Pages
+
+
+def test_a_run_of_hundreds_of_cases_has_a_page_under_two_megabytes_with_every_case_in_it() -> None:
+    names = [f"cpu{number}/onnxruntime/int8" for number in range(400)]
+    many = comparison(cases=(reference(), *(case(name, speedup=interval(1 + n / 100)) for n, name in enumerate(names))))
+    made = html.render(many)
+    assert len(made.encode()) < 2_000_000
+    for name in names:
+        assert f">{name}<" in made
+    assert "the fastest 40 of 401 cases" in made
 
 
 def test_a_script_cannot_end_its_element() -> None:
