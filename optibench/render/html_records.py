@@ -62,7 +62,7 @@ def record_views(run: Reported, most_samples: int) -> list[RecordView]:
 def _view(number: int, case: CaseResult, records: Sequence[Record], rounds: Rounds, share: int) -> RecordView:
     artifact = next((record.artifact for record in reversed(records) if record.artifact), None)
     answers = next((record.answers_sha256 for record in records if record.answers_sha256), None)
-    facts = [("status", mark(case)), *([("reason", case.reason)] if case.reason else [])]
+    facts = [("verdict", mark(case)), *([("reason", case.reason)] if case.reason else [])]
     if case.latency_seconds:
         quantiles = case.latency_seconds
         named = (("p50", quantiles.p50), ("p90", quantiles.p90), ("p99", quantiles.p99))

@@ -184,7 +184,7 @@ def test_without_scripts_the_first_view_and_the_records_are_all_there(opened: Op
 
 
 def test_on_paper_the_tools_are_gone_and_nothing_is_cut(opened: Opened, report: Path) -> None:
-    page = opened(report, viewport={"width": 1000, "height": 1400}, color_scheme="dark")
+    page = opened(report, viewport={"width": 718, "height": 1047}, color_scheme="dark")  # A4 without its margins
     page.emulate_media(media="print")
     expect(page.locator(".tools")).to_be_hidden()
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") in (
