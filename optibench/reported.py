@@ -64,11 +64,17 @@ def recommended_result(comparison: Comparison) -> CaseResult | None:
     return next((case for case in comparison.cases if case.case == name), None)
 
 
+def as_it_is(comparison: Comparison) -> bool:
+    """Whether what is recommended is the model as it is, of which nothing has to be built."""
+    best = recommended_result(comparison)
+    return best is not None and (best.verdict == "reference" or best.artifact_sha256 == comparison.model.weights_sha256)
+
+
 def export_command(run: Reported) -> str | None:
     """What to type to get the recommended artifact; None where nothing is recommended, or the model is to be used as
     it is. A model of the Hub is named at the commit that was measured."""
     best, model = recommended_result(run.comparison), run.comparison.model
-    if best is None or best.verdict == "reference" or best.artifact_bytes is None or best.backend.startswith("pytorch"):
+    if best is None or as_it_is(run.comparison):
         return None
     asked = run.request
     name = f"{model.id}@{model.revision}" if model.source == "hub" else str(asked.get("model") or model.id)

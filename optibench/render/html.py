@@ -14,7 +14,7 @@ from optibench.render.columns import executed_text, shown_cases
 from optibench.render.html_records import record_views
 from optibench.render.html_table import table_view
 from optibench.render.page import drawing, page, script
-from optibench.reported import Reported, export_command
+from optibench.reported import Reported, as_it_is, export_command
 from optibench.results import CaseResult, Comparison
 
 MOST_BYTES = 2_000_000
@@ -57,6 +57,7 @@ def _page(run: Reported, drawings: Sequence[dict[str, Any]], samples: int, *, li
         sentence=_sentence(comparison),
         export=export_command(run),
         keep=_is_reference(comparison),
+        as_it_is=as_it_is(comparison),
         drawings=drawings,
         ran=bool(recommend.by_case(comparison.cases)),
         executed=_executed(comparison),

@@ -21,7 +21,7 @@ from optibench.render.chart_report import CHARTS
 from optibench.reported import Reported, export_command, reported_from_path
 from optibench.results import Recommended
 from tests.conftest import Optibench
-from tests.factories import comparison, model, record
+from tests.factories import case, comparison, model, record, reference
 from tests.kept import INT8, OPENVINO, records_of, write_finished, write_run
 
 HUB = model(id="user/name", source="hub", revision="c" * 40)
@@ -258,6 +258,11 @@ def test_the_command_that_makes_the_recommended_artifact_is_one_that_the_program
 def test_where_the_model_is_to_be_kept_as_it_is_there_is_nothing_to_type() -> None:
     kept = Recommended(case="cpu/pytorch/fp32", sentence="Keep PyTorch fp32.")
     assert export_command(Reported(comparison=comparison(recommended=kept))) is None
+    checkpoint = case("cpu/pytorch/bf16", artifact_sha256=model().weights_sha256)
+    faster = comparison(
+        cases=(reference(), checkpoint), recommended=Recommended(case=checkpoint.case, sentence="Faster.")
+    )
+    assert export_command(Reported(comparison=faster)) is None
 
 
 def test_the_help_names_every_chart(optibench: Optibench) -> None:
