@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from optibench import store
+from optibench import models, store
 from optibench.comparison import comparison_from_records
 from optibench.errors import OptibenchError
 from optibench.results import CaseResult, Comparison
@@ -76,8 +76,8 @@ def export_command(run: Reported) -> str | None:
     best, model = recommended_result(run.comparison), run.comparison.model
     if best is None or as_it_is(run.comparison):
         return None
-    asked = run.request
-    name = f"{model.id}@{model.revision}" if model.source == "hub" else str(asked.get("model") or model.id)
+    asked = {name: value for name, value in run.request.items() if value != _of_alias(run.request).get(name)}
+    name = f"{model.id}@{model.revision}" if model.source == "hub" else str(run.request.get("model") or model.id)
     words = ["optibench", "export", name, "--backend", best.backend, "--precision", best.precision]
     if best.target != "cpu":
         words += ["--target", best.target]
@@ -93,3 +93,11 @@ def export_command(run: Reported) -> str | None:
     words += [f"--{risk.replace('_', '-')}" for risk in ("trust_remote_code", "allow_pickle") if asked.get(risk)]
     folder = "-".join(part for part in (model.id.rpartition("/")[2], best.backend, best.precision) if part)
     return shlex.join([*words, "--out", folder])
+
+
+def _of_alias(request: dict[str, Any]) -> dict[str, Any]:
+    """What a short name brings by itself, and so need not be typed: its data set, with what belongs to that."""
+    alias = models.aliases().get(str(request.get("model")))
+    if alias is None or request.get("dataset") != alias.dataset:
+        return {}
+    return {name: getattr(alias, name) for name in ("dataset", "calibration", "columns")}

@@ -15,7 +15,7 @@ from xml.etree import ElementTree
 import pytest
 
 import optibench as package
-from optibench import begun, bundle, cli, store
+from optibench import begun, bundle, cli, models, store
 from optibench.errors import OptibenchError
 from optibench.render.chart_report import CHARTS
 from optibench.reported import Reported, export_command, reported_from_path
@@ -253,6 +253,18 @@ def test_the_command_that_makes_the_recommended_artifact_is_one_that_the_program
     assert words in line
     command = cli.cli.commands["export"]
     assert command.make_context("export", shlex.split(line)[2:]).params["backend"] == "onnxruntime"
+
+
+def test_what_a_short_name_brings_by_itself_need_not_be_typed() -> None:
+    alias = models.aliases()["minilm"]
+    asked = {"model": "minilm", "dataset": alias.dataset, "columns": alias.columns, "calibration": alias.calibration}
+    line = export_command(Reported(comparison=comparison(), request=asked))
+    assert line is not None
+    assert "--dataset" not in line
+    assert "--columns" not in line
+    other = export_command(Reported(comparison=comparison(), request={**asked, "dataset": "mine.csv"}))
+    assert other is not None
+    assert "--dataset mine.csv" in other
 
 
 def test_where_the_model_is_to_be_kept_as_it_is_there_is_nothing_to_type() -> None:
