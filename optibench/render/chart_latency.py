@@ -7,12 +7,14 @@ from collections.abc import Sequence
 from optibench.comparison import kept_seconds
 from optibench.render.chart import Chart, Palette, Spec, logarithmic
 from optibench.render.chart_pieces import (
+    PICKED_OPACITY,
     ROW,
     WIDTH,
     Rows,
     backend_color,
     fit_for_charts,
     once,
+    picked,
     precision_symbol,
     rows_axis,
     told_of_rows,
@@ -165,8 +167,10 @@ def shapes(run: Reported, palette: Palette) -> Chart | None:
                 "encoding": {"x": x, "y": y, "color": color, "detail": detail},
             },
             {
-                "mark": {"type": "point", "filled": True, "size": 60, "opacity": 1},
+                **picked(),
+                "mark": {"type": "point", "filled": True, "size": 60},
                 "encoding": {
+                    "opacity": PICKED_OPACITY,
                     "x": x,
                     "y": y,
                     "color": color,

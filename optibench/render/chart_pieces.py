@@ -118,3 +118,11 @@ def precision_symbol(comparison: Comparison, palette: Palette) -> Spec:
 def tooltip_of(*fields: str) -> list[Spec]:
     """What the pointer is told: these fields of the data, as they stand."""
     return [{"field": field, "type": "nominal", "title": field} for field in fields]
+
+
+def picked() -> Spec:
+    """Of a layer with a legend of backends: a click there fades the others."""
+    return {"params": [{"name": "picked", "select": {"type": "point", "fields": ["backend"]}, "bind": "legend"}]}
+
+
+PICKED_OPACITY: Spec = {"condition": {"param": "picked", "value": 1}, "value": 0.12}

@@ -8,9 +8,11 @@ from typing import Any
 from optibench import recommend
 from optibench.render.chart import Chart, Palette, Spec, logarithmic
 from optibench.render.chart_pieces import (
+    PICKED_OPACITY,
     WIDTH,
     backend_color,
     fit_for_charts,
+    picked,
     precision_symbol,
     tooltip_of,
 )
@@ -73,8 +75,10 @@ def tradeoff(run: Reported, palette: Palette) -> Chart | None:
             },
         },
         {
-            "mark": {"type": "point", "filled": True, "size": 90, "opacity": 1},
+            **picked(),
+            "mark": {"type": "point", "filled": True, "size": 90},
             "encoding": {
+                "opacity": PICKED_OPACITY,
                 "x": x,
                 "y": y,
                 "color": hue,

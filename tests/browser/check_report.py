@@ -170,6 +170,16 @@ def test_charts_are_drawn_before_any_script_and_answer_the_pointer_after(opened:
     expect(page.locator(".tip")).to_contain_text("MB")
 
 
+def test_a_click_on_a_backend_in_the_legend_fades_the_others(opened: Opened, report: Path) -> None:
+    page = opened(report)
+    enliven(page)
+    chart = page.locator("#chart-tradeoff")
+    points = "#chart-tradeoff .mark-symbol path[opacity='0.12']"
+    expect(page.locator(points)).to_have_count(0)
+    chart.locator(".role-legend-entry").get_by_text("openvino", exact=True).click()
+    expect(page.locator(points)).to_have_count(5)
+
+
 def test_without_scripts_the_first_view_and_the_records_are_all_there(opened: Opened, report: Path) -> None:
     page = opened(report, java_script_enabled=False)
     expect(page.locator(".answer .sentence")).to_contain_text("as fast as PyTorch fp32")
