@@ -35,10 +35,12 @@ def _slower(one: CaseResult, other: CaseResult) -> bool:
 
 
 def reasons(result: CaseResult, host: Host) -> list[str]:
-    """What is known to make integer builds slow, where it holds for this one."""
+    """What is known to make integer builds slow, where it holds for this one. Of the processor only where the runtime
+    says that it ran there: a GPU multiplies integers whatever the processor has."""
     found = []
     executed = result.executed
-    if not set(INT8_INSTRUCTIONS) & set(host.isa):
+    on_processor = executed is not None and "cpu" in executed.provider.lower()
+    if on_processor and not set(INT8_INSTRUCTIONS) & set(host.isa):
         found.append("this processor has no integer dot product (VNNI, AMX, SDOT)")
     if executed:
         integers = sum(n for name, n in executed.operations.items() if name.startswith("int"))
@@ -47,7 +49,7 @@ def reasons(result: CaseResult, host: Host) -> list[str]:
             found.append(
                 "only weights are integers: they are converted back for every product, which saves memory, not time"
             )
-        elif executed.precision != "int8":
+        elif executed.precision not in ("int8", "none", "other"):
             found.append(f"{executed.precision} was executed, not int8")
         elif floats > integers:
             found.append(f"only {integers} of {integers + floats} large operations run in int8")
@@ -59,6 +61,6 @@ def reasons(result: CaseResult, host: Host) -> list[str]:
         if executed.fallback_nodes:
             found.append(f"{executed.fallback_nodes} nodes run on another device, with copies between")
         rows = result.batch * result.length
-        if rows and rows < ROWS_PER_THREAD * max(executed.threads, 1):
+        if on_processor and rows and rows < ROWS_PER_THREAD * max(executed.threads, 1):
             found.append(f"{rows} rows are few for {executed.threads} threads: conversions outweigh the products")
     return found

@@ -71,7 +71,7 @@ def records(
                         load_seconds=0.2,
                         cold_start_seconds=0.4,
                         alone=number == 1,
-                        executed=Executed(provider="test", precision=case.precision, threads=2),
+                        executed=Executed(provider="CPUExecutionProvider", precision=case.precision, threads=2),
                         series=series,
                     ),
                     scores=(score(kept),) if kept is not None and number == 1 else (),
