@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from optibench import __version__
 from optibench.cache import Cache
 from optibench.errors import OptibenchError
-from optibench.host import PACKAGES
+from optibench.host import packages, version_of
 from optibench.values import digest_of
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def variables(cache: Cache) -> dict[str, str]:
 def packages_of(python: Path, cache: Cache) -> dict[str, str]:
     """The versions in another environment of what a record names. Error: optibench's workers cannot run there."""
     done = subprocess.run(
-        [str(python), "-c", ASK, json.dumps(PACKAGES)],
+        [str(python), "-c", ASK, json.dumps(packages())],
         env={**os.environ, **variables(cache)},
         capture_output=True,
         text=True,
@@ -191,8 +191,30 @@ def is_pin(text: str) -> bool:
 
 
 def requirements(extras: Iterable[str]) -> list[Requirement]:
-    """What optibench itself requires, with these extras."""
-    return _requires("optibench", set(extras))
+    """What optibench itself requires, with these extras. Where another distribution that is installed here holds the
+    module that one of them would bring (onnxruntime-gpu in place of onnxruntime), it is that one: the other side is to
+    differ in its versions, not in the device that it runs on."""
+    found = [_as_installed(requirement) for requirement in _requires("optibench", set(extras))]
+    return list({str(requirement): requirement for requirement in found}.values())
+
+
+def _as_installed(requirement: Requirement) -> Requirement:
+    from packaging.requirements import Requirement
+    from packaging.utils import canonicalize_name
+
+    if version_of(requirement.name) is not None:
+        return requirement
+    holders = importlib.metadata.packages_distributions().get(requirement.name.replace("-", "_"), [])
+    if not holders:
+        return requirement
+    # As optibench asks for it in an extra of its own, which knows what it needs besides (CUDA's libraries).
+    every = importlib.metadata.distribution("optibench").metadata.get_all("Provides-Extra") or []
+    asked = [
+        one
+        for one in _requires("optibench", set(every))
+        if canonicalize_name(one.name) == canonicalize_name(holders[0])
+    ]
+    return asked[0] if asked else Requirement(f"{holders[0]}{requirement.specifier}")
 
 
 def _requires(name: str, extras: set[str]) -> list[Requirement]:

@@ -5,6 +5,7 @@ What reads files is apart from what understands them, so that tests can give the
 
 from __future__ import annotations
 
+import functools
 import importlib.metadata
 import math
 import os
@@ -13,7 +14,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from optibench import gpus
+from optibench import gpus, plugins
+from optibench.errors import OptibenchError
 from optibench.values import Host
 
 ISA = (
@@ -23,10 +25,11 @@ ISA = (
 """Instruction sets that decide how fast a model runs, as /proc/cpuinfo names them."""
 INT8_INSTRUCTIONS = ("avx512_vnni", "avx_vnni", "amx_int8", "asimddp", "i8mm")
 BF16_INSTRUCTIONS = ("avx512_bf16", "amx_bf16", "bf16")
-PACKAGES = (
-    *("optibench", "torch", "transformers", "huggingface_hub", "tokenizers", "numpy"),
-    *("onnx", "onnxruntime", "onnxruntime-gpu", "onnxscript", "openvino", "nncf", "datasets", "torchao"),
+BESIDE_RUNTIMES = (
+    *("optibench", "transformers", "huggingface_hub", "tokenizers", "numpy", "datasets"),
+    *("onnx", "onnxscript", "nncf", "torchao", "cuda-bindings", "nvidia-ml-py"),
 )
+"""Distributions that decide what is built or measured, and are no backend's runtime."""
 ARM_MAKERS = {"0x41": "ARM", "0xc0": "Ampere", "0x61": "Apple", "0x4e": "NVIDIA"}
 CPUS = Path("/sys/devices/system/cpu")
 CGROUPS = Path("/sys/fs/cgroup")
@@ -51,8 +54,20 @@ def describe() -> Host:
         nvidia=nvidia,
         os=_system(),
         python=platform.python_version(),
-        packages=package_versions(PACKAGES),
+        packages=package_versions(packages()),
     )
+
+
+@functools.cache
+def packages() -> tuple[str, ...]:
+    """The distributions whose versions a record holds: every backend's runtime, and what is used beside them."""
+    runtimes: list[str] = []
+    for name in plugins.names("backend"):
+        try:
+            runtimes += getattr(plugins.load("backend", name), "RUNTIME", ())
+        except OptibenchError:
+            continue  # a stranger's that is broken is told where it is asked for
+    return tuple(dict.fromkeys((*BESIDE_RUNTIMES, *runtimes)))
 
 
 def package_versions(names: Iterable[str]) -> dict[str, str]:

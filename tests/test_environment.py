@@ -121,3 +121,35 @@ def test_what_is_not_pinned_has_this_environments_version() -> None:
 def test_pins_that_change_nothing_are_refused(tmp_path: Path) -> None:
     with pytest.raises(OptibenchError, match="none of the packages that are pinned"):
         environment.made({"leftpad": "==1"}, [], Cache(tmp_path), lambda text: None)
+
+
+def test_the_distribution_that_is_installed_here_stands_in_for_the_other_of_its_module(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A GPU build of ONNX Runtime has another name and the same module: the other side must not run on the CPU."""
+    import importlib.metadata
+
+    info = tmp_path / "onnxruntime_gpu-1.31.1.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: onnxruntime-gpu\nVersion: 1.31.1\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    usual = environment.version_of
+    monkeypatch.setattr(environment, "version_of", lambda name: None if name == "onnxruntime" else usual(name))
+    monkeypatch.setattr(importlib.metadata, "packages_distributions", lambda: {"onnxruntime": ["onnxruntime-gpu"]})
+    asked = environment.requirements(["onnxruntime"])
+    assert "onnxruntime" not in [requirement.name for requirement in asked]
+    (gpu,) = [requirement for requirement in asked if requirement.name == "onnxruntime-gpu"]
+    assert gpu.extras == {"cuda", "cudnn"}  # as the extra onnxruntime-gpu asks for it, with CUDA's libraries
+    assert environment.installed_closure(asked)["onnxruntime-gpu"] == "==1.31.1"
+    with pytest.raises(OptibenchError, match=r"none of the packages that are pinned \(onnxruntime\).*onnxruntime-gpu"):
+        environment.made({"onnxruntime": "==1.30"}, ["onnxruntime"], Cache(tmp_path / "cache"), lambda text: None)
+
+
+def test_a_distribution_that_nothing_stands_in_for_is_asked_for_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    import importlib.metadata
+
+    monkeypatch.setattr(environment, "version_of", lambda name: None)
+    monkeypatch.setattr(importlib.metadata, "packages_distributions", dict)
+    names = [requirement.name for requirement in environment.requirements(["onnxruntime"])]
+    assert "onnxruntime" in names
+    assert "onnxruntime-gpu" not in names

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
-from optibench import host, targets
+from optibench import host, plugins, targets
 from optibench.errors import OptibenchError
 from tests import factories
 
@@ -146,3 +147,18 @@ def test_this_machine_is_described() -> None:
     assert here.memory_bytes > 0
     assert here.packages["optibench"]
     assert 1 <= host.usable_cores() <= here.cores
+
+
+def test_every_runtime_that_is_installed_is_in_a_record_with_its_version(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the backends' own word, a stranger's too; one that cannot be imported hinders nothing."""
+    asked = set(host.packages())
+    for name in plugins.names("backend"):
+        assert set(plugins.load("backend", name).RUNTIME) <= asked, name
+    assert {"tensorrt", "onnxruntime-gpu", "cuda-bindings", "torch", "numpy"} <= asked
+    assert host.describe().packages == {name: v for name in asked if (v := host.version_of(name)) is not None}
+
+    def load(kind: str, name: str) -> ModuleType:
+        raise OptibenchError("it cannot be imported")
+
+    monkeypatch.setattr(plugins, "load", load)
+    assert "torch" not in host.packages.__wrapped__()

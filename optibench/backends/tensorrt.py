@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 FORMAT = "tensorrt"
 PRECISIONS = ("fp32", "tf32", "fp16", "bf16", "int8", "fp8", "int4-weights")
 EXTRA = "tensorrt"
-RUNTIME = ("tensorrt",)
+RUNTIME = ("tensorrt", "tensorrt-cu13-bindings", "tensorrt-cu12-bindings")
 
 FILE = "model.engine"
 OLDEST_CAPABILITY = {"tf32": 8.0, "bf16": 8.0, "int4-weights": 8.0, "fp8": 8.9}
@@ -33,7 +33,7 @@ OLDEST_CAPABILITY = {"tf32": 8.0, "bf16": 8.0, "int4-weights": 8.0, "fp8": 8.9}
 PORTABLE_FROM = "8.6"
 """The oldest cards that a TensorRT-RTX engine runs on if none are named (its support matrix)."""
 PACKAGES = {
-    "tensorrt": ("tensorrt", "tensorrt-cu13-bindings", "tensorrt-cu12-bindings"),
+    "tensorrt": RUNTIME,
     "tensorrt-rtx": ("tensorrt-rtx-cu13-bindings", "tensorrt-rtx-cu12-bindings"),
 }
 

@@ -153,7 +153,7 @@ def _requirements(name: str) -> list[str]:
 def look_once() -> tuple[Finding, ...]:
     """This environment's."""
     records = installed_records()
-    required = {name: _requirements(name) for name in host.PACKAGES}
+    required = {name: _requirements(name) for name in host.packages()}
     version_py = next((path for entry in sys.path if (path := Path(entry, "torch/version.py")).is_file()), None)
     return (
         versions({name: lines for name, lines in required.items() if lines}, host.version_of),
