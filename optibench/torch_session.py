@@ -5,11 +5,13 @@ Weights are floats of one kind, or quantized by torchao. ``call`` waits for the 
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from optibench.backends.base import main_precision
 from optibench.errors import CaseFailed, Unsupported, first_line
+from optibench.nvidia.device import DEVICE_CALLS
 from optibench.values import Executed, Job, Shape
 
 if TYPE_CHECKING:
@@ -111,9 +113,12 @@ class PyTorchSession:
         }
 
     def executed(self, inputs: Any) -> Executed:
-        """By the weights that are multiplied: those of Linear modules and convolutions."""
+        """By the weights that are multiplied: those of Linear modules and convolutions. Beside them, on a GPU, the
+        device's own time of a call."""
         import torch
 
+        run, tensors = inputs
+        seconds = {"device_seconds": device_seconds(lambda: run(**tensors))} if self.device == "cuda" else {}
         operations: dict[str, int] = {}
         for module in self.model.modules():
             if isinstance(module, torch.nn.Linear | torch.nn.modules.conv._ConvNd):
@@ -125,7 +130,7 @@ class PyTorchSession:
             precision=main_precision(operations) if operations else self._as_asked(first),
             threads=torch.get_num_threads(),
             operations=operations,
-            detail={"attention": str(getattr(self.model.config, "_attn_implementation", None))},
+            detail={"attention": str(getattr(self.model.config, "_attn_implementation", None)), **seconds},
         )
 
     def _as_asked(self, name: str) -> str:
@@ -180,6 +185,22 @@ class CompiledSession(PyTorchSession):
         if not detail["compiled_graphs"]:
             raise CaseFailed("torch.compile compiled nothing of this model, so that it would be eager PyTorch's time")
         return msgspec.structs.replace(found, detail=detail)
+
+
+def device_seconds(call: Callable[[], Any]) -> float:
+    """What the device takes for a call, by CUDA events around it on the current stream, where PyTorch puts its kernels
+    and launches its graphs. Gaps in which the device waits for the next kernel's launch count."""
+    import torch
+
+    found = []
+    for _ in range(DEVICE_CALLS):
+        start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+        start.record()
+        call()
+        end.record()
+        end.synchronize()
+        found.append(start.elapsed_time(end) / 1e3)
+    return float(statistics.median(found))
 
 
 def precision_of(weight: Any) -> str:

@@ -186,6 +186,49 @@ def test_a_call_on_a_gpu_returns_when_the_device_has_finished(monkeypatch: pytes
     assert done == ["ran", "waited"]
 
 
+def test_the_devices_own_time_is_taken_by_events_around_the_call_and_nothing_else(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """On a clock that is the test's: the call moves it by 2 ms, once by 50 ms, and waiting by a millisecond."""
+    import torch
+
+    clock = {"ms": 0.0}
+    calls = iter([50.0] + [2.0] * 100)
+
+    class Event:
+        def __init__(self, enable_timing: bool = False) -> None:
+            assert enable_timing, "an event without it cannot be asked for a time"
+
+        def record(self) -> None:
+            self.at = clock["ms"]
+
+        def synchronize(self) -> None:
+            clock["ms"] += 1.0
+            self.reached = True
+
+        def elapsed_time(self, end: Any) -> float:
+            assert end.reached, "asked before the device got there"
+            return float(end.at - self.at)
+
+    def model(**tensors: Any) -> None:
+        clock["ms"] += next(calls)
+
+    assert all(hasattr(torch.cuda.Event, name) for name in ("record", "synchronize", "elapsed_time"))
+    monkeypatch.setattr(torch.cuda, "Event", Event)
+    assert torch_session.device_seconds(model) == pytest.approx(2e-3)
+
+
+def test_what_a_gpu_executed_holds_the_devices_own_time_and_what_a_processor_did_does_not(
+    job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch_session, "device_seconds", lambda call: 0.25 if call() is not None else 0.0)
+    with pytorch.session(job.artifact, job) as session:
+        feed = session.feed(batch(job, SHAPES[0]))
+        assert "device_seconds" not in session.executed(feed).detail
+        session.device = "cuda"
+        assert session.executed(feed).detail["device_seconds"] == 0.25
+
+
 def test_every_name_of_torch_that_is_used_exists() -> None:
     import torch
 
@@ -195,7 +238,7 @@ def test_every_name_of_torch_that_is_used_exists() -> None:
             name = dotted(node)
             if name.startswith("torch."):
                 used.add(name.removeprefix("torch."))
-    assert {"cuda.synchronize", "cuda.init", "cuda.get_device_capability", "compile"} <= used
+    assert {"cuda.synchronize", "cuda.Event", "cuda.init", "cuda.get_device_capability", "compile"} <= used
     absent = []
     for name in sorted(used):
         found: Any = torch

@@ -17,6 +17,9 @@ SHORT = re.compile(r"out.?of.?memory|insufficient memory|could not be allocated"
 ASKED = re.compile(r"request\D*(\d{3,})", re.IGNORECASE)
 """And how many bytes were asked for: "Requested size was 4294967296 bytes", "requested size of ..."."""
 
+DEVICE_CALLS = 20
+"""Calls whose device time is taken by events, once everything else is measured; their median is told."""
+
 
 def bytes_wanted(texts: Iterable[str]) -> int | None:
     """The most bytes that were asked for in vain, by what TensorRT logged (0: it does not say how many); None if memory

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from optibench.errors import CaseFailed, first_line
 from optibench.nvidia.bindings import Flavour, bindings, logger
-from optibench.nvidia.device import Buffer, Device, Graph, bytes_wanted, memory, out_of_memory
+from optibench.nvidia.device import DEVICE_CALLS, Buffer, Device, Graph, bytes_wanted, memory, out_of_memory
 from optibench.nvidia.inspector import executed_from_json
 from optibench.values import Executed
 
@@ -23,9 +23,6 @@ if TYPE_CHECKING:
 
     Arrays = Mapping[str, numpy.ndarray]
     Zeros = Callable[[str, Arrays], numpy.ndarray]
-
-DEVICE_CALLS = 20
-"""Calls whose device time is taken by events, once everything else is measured."""
 
 
 class Feed:
