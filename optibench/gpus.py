@@ -1,4 +1,5 @@
-"""The NVIDIA GPUs of this machine, and which of them a run uses. NVML is asked in a process of its own (nvml.py)."""
+"""The NVIDIA GPUs of this machine, and which of them a run uses. NVML is asked in a process of its own (nvml.py), and
+so is CUDA, after a worker died or hung (cuda_context.py)."""
 
 from __future__ import annotations
 
@@ -9,17 +10,18 @@ import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
-from optibench import nvml
+from optibench import cuda_context, nvml
 from optibench.errors import OptibenchError, first_line
 from optibench.gpu_values import Gpu, GpuRound, Nvidia
 
 if TYPE_CHECKING:
     from optibench.values import Host
 
+T = TypeVar("T")
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 ORDER = "CUDA_DEVICE_ORDER"
 LOOK_SECONDS = float(os.environ.get("OPTIBENCH_GPU_LOOK_SECONDS", "30"))
@@ -40,31 +42,37 @@ def look(seconds: float = LOOK_SECONDS) -> nvml.Look | None:
     ``trouble``, also that it does not answer within the time."""
     if not has_driver():
         return None
+    try:
+        return _answer("optibench.nvml", nvml.Look, seconds, {})
+    except OptibenchError as error:
+        return nvml.Look(nvidia=Nvidia(trouble=str(error)))
+
+
+def _answer(module: str, kind: type[T], seconds: float, env: Mapping[str, str]) -> T:
+    """What ``python -m module`` writes. Error: why it gives no answer, also that it gives none within the time."""
     process = subprocess.Popen(
-        [sys.executable, "-P", "-m", "optibench.nvml"],
+        [sys.executable, "-P", "-m", module],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
+        env={**os.environ, **env},
         start_new_session=True,
     )
     try:
         out, said = process.communicate(timeout=seconds)
-        return msgspec.json.decode(out, type=nvml.Look)
+        return msgspec.json.decode(out, type=kind)
     except subprocess.TimeoutExpired:
-        return _trouble(f"it did not answer within {seconds:.0f} s")
+        raise OptibenchError(f"it did not answer within {seconds:.0f} s") from None
     except msgspec.MsgspecError:
         how = f"signal {-process.returncode}" if process.returncode < 0 else f"exit code {process.returncode}"
-        return _trouble(f"asking it ended with {how} ({first_line(said.decode(errors='replace')) or 'no word'})")
+        last = first_line(said.decode(errors="replace")) or "no word"
+        raise OptibenchError(f"asking it ended with {how} ({last})") from None
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         # In the kernel's hands even a kill waits: then it is left behind.
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(timeout=1)
-
-
-def _trouble(text: str) -> nvml.Look:
-    return nvml.Look(nvidia=Nvidia(trouble=text))
 
 
 def gone(uuid: str, seen: nvml.Look | None) -> str | None:
@@ -74,6 +82,22 @@ def gone(uuid: str, seen: nvml.Look | None) -> str | None:
     if any(gpu.uuid == uuid for gpu in seen.nvidia.gpus):
         return None
     return f"the GPU {uuid} no longer answers ({seen.nvidia.trouble or 'the driver does not know it any more'})"
+
+
+def without_context(uuid: str, seconds: float = LOOK_SECONDS) -> str | None:
+    """Why CUDA cannot be used on the GPU, or MIG instance, though NVML answers for it; None if it can. Asked after a
+    worker died or hung there: the answer takes a context."""
+    try:
+        env = {VISIBLE: uuid}
+        trouble = _answer("optibench.cuda_context", cuda_context.Answer, seconds, env).trouble
+    except OptibenchError as error:
+        trouble = str(error)
+    if trouble is None:
+        return None
+    return (
+        f"CUDA cannot make a context on the GPU {uuid} though NVML answers: {trouble}. End what hangs on it "
+        f"(nvidia-smi lists it), reset it (as root: nvidia-smi --gpu-reset -i {uuid}), or start the machine anew"
+    )
 
 
 def around(uuid: str, before: nvml.Look | None, after: nvml.Look | None) -> GpuRound | None:

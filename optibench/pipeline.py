@@ -48,6 +48,8 @@ class Pipeline:
     records: list[Record] = field(default_factory=list)
     findings: tuple[Finding, ...] = ()
     arithmetic: dict[str, Any] = field(default_factory=dict)
+    suspect: set[str] = field(default_factory=set)
+    """UUIDs of GPUs on which a process of this run died or hung: from then on CUDA is asked before each further job."""
     _reference_answers: Any = None
 
     def __post_init__(self) -> None:
@@ -146,6 +148,8 @@ class Pipeline:
             except Unsupported as error:
                 self._keep(self._record(case, 0, "skipped", str(error)))
             except (CaseFailed, LaneDied) as error:
+                if isinstance(error, LaneDied):
+                    self.suspect.add(self.plan.devices.get(case.target, ""))
                 self._keep(self._record(case, 0, "failed", str(error)))
         return made
 
@@ -223,9 +227,10 @@ class Pipeline:
                     together=1 if number == 1 else min(4, self.threads),
                     seconds=budget.left / max(1, least - number + 1) / len(groups),
                     gaugings=gaugings,
-                    probe=lambda job: gpus.gone(job.device, gpus.look()) if job.device else None,
+                    probe=lambda job, died: self._gone(job.device, gpus.look(), died) if job.device else None,
                     say=say,
                 )
+                self.suspect |= {turner.job.device for turner in turners if turner.died}
                 # What disturbed these very turns; the workers have ended, so that their own load is known.
                 then = self._look()
                 self.findings = self._findings(before, seen, then)
@@ -245,9 +250,16 @@ class Pipeline:
         used = self.plan.devices.values()
         return doctor.findings(since, doctor.of_rounds(tuple(gpu.look(one, used)) for one in seen) if used else ())
 
+    def _gone(self, device: str, seen: Look | None, ask_cuda: bool) -> str | None:
+        """Why a GPU is of no use any more: by NVML, and where something died or hung on it by CUDA too."""
+        return gpus.gone(device, seen) or (gpus.without_context(device) if ask_cuda else None)
+
     def _with_device(self, jobs: Sequence[Job], seen: Look | None) -> list[Job]:
         """The jobs whose device answers; of the others a record says why not."""
-        lost = {job.case: gpus.gone(job.device, seen) for job in jobs if job.device}
+        of_device = {
+            device: self._gone(device, seen, device in self.suspect) for device in {job.device for job in jobs} - {""}
+        }
+        lost = {job.case: of_device.get(job.device) for job in jobs}
         for job in jobs:
             if reason := lost.get(job.case):
                 self._keep(self._record(job.case, job.round, "failed", reason))

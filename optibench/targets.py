@@ -18,7 +18,10 @@ from optibench.gpu_values import Gpu, Published
 from optibench.gpus import VISIBLE
 from optibench.values import PRECISIONS, Host, Target
 
-KEYS = ("name", "description", "device", "backends", "precisions", "match", "env", "options", "peaks")
+KEYS = (
+    *("name", "description", "device", "backends", "precisions", "match", "env", "options", "peaks"),
+    "open_limit_seconds",
+)
 MATCH_KEYS = ("arch", "vendor", "gpu", "gpu_name", "compute_capability")
 DRIVERS = {
     "nvidia": ("NVIDIA", "no NVIDIA driver here: install one, or run on a machine with an NVIDIA GPU"),

@@ -24,15 +24,14 @@ from optibench.gpu_values import Energy, GpuReading
 from optibench.limits import Gauging
 from optibench.values import Burst, Executed, Job, Measurement, Series, Shape, Workload
 
-OPEN_LIMIT_SECONDS = 600.0
-"""Loading and compiling a large model may take minutes; a process that hangs must end some time."""
 BURST_LIMIT_SECONDS = float(os.environ.get("OPTIBENCH_BURST_LIMIT_SECONDS", "30"))
 """A burst's limit on top of what the first call lets expect. A very slow machine may want more."""
 LEAST_BLOCKS = 10
 
 Say = Callable[[str], None]
-Probe = Callable[[Job], str | None]
-"""Asks a job's device anew: why it is of no use any more, or None."""
+Probe = Callable[[Job, bool], str | None]
+"""Asks a job's device anew: why it is of no use any more, or None. The second: whether a worker on it died or hung, and
+did not just report an error."""
 
 
 @dataclass
@@ -49,6 +48,8 @@ class Turner:
     judged: dict[str, Any] | None = None
     status: Literal["ok", "skipped", "failed"] = "ok"
     reason: str | None = None
+    died: bool = False
+    """Whether its worker did, or hung."""
     probed: bool = False
     """Whether its device was asked anew after it had failed."""
     alone: bool = True
@@ -63,6 +64,7 @@ class Turner:
         try:
             reply = self.lane.ask(request, limit)
         except LaneDied as error:
+            self.died = True
             self.leave("failed", str(error))
             return None
         if "error" in reply:
@@ -108,7 +110,7 @@ def run_round(
     together: int = 1,
     seconds: float | None = None,
     gaugings: Sequence[Gauging] = (),
-    probe: Probe = lambda job: None,
+    probe: Probe = lambda job, died: None,
     say: Say = lambda text: None,
 ) -> list[Turner]:
     """Runs one round of ``jobs`` and gives each job's outcome, in the order given.
@@ -148,7 +150,8 @@ def _leave_lost(turners: Sequence[Turner], probe: Probe) -> None:
         turner.probed = True
     for device in {turner.job.device for turner in failed}:
         mine = [turner for turner in turners if turner.job.device == device and turner.status == "ok"]
-        if mine and (reason := probe(mine[0].job)):
+        died = any(turner.died for turner in failed if turner.job.device == device)
+        if mine and (reason := probe(mine[0].job, died)):
             for turner in mine:
                 turner.leave("failed", reason)
 
@@ -162,7 +165,7 @@ def _open_all(turners: Sequence[Turner], launch: Launch, together: int, say: Say
             task=plugins.load("task", job.model.ref.task).__name__,
             started_ns=started,
         )
-        turner.opened = turner.ask(request, OPEN_LIMIT_SECONDS) or {}
+        turner.opened = turner.ask(request, job.target.open_limit_seconds) or {}
 
     # Processes start in this thread, since a worker ends with the thread that started it; waiting is done in threads.
     with ThreadPoolExecutor(together) as pool:
@@ -194,7 +197,7 @@ def run_blocks(
     seconds: float | None,
     say: Say,
     gaugings: Sequence[Gauging] = (),
-    probe: Probe = lambda job: None,
+    probe: Probe = lambda job, died: None,
 ) -> None:
     """The blocks of a round: in each, every living worker has one burst at every shape, in a fresh random order."""
     start = time.monotonic()

@@ -91,6 +91,9 @@ class Target(Value, frozen=True, kw_only=True):
     env: dict[str, str] = {}
     options: dict[str, dict[str, Any]] = {}
     peaks: tuple[Peaks, ...] = ()
+    open_limit_seconds: Annotated[float, msgspec.Meta(gt=0)] = 600.0
+    """What a worker that opens an artifact, makes its first call and has not answered counts as hung after: compiling a
+    large model may take minutes, a process that hangs must end some time."""
 
 
 class Shape(Value, frozen=True, kw_only=True, order=True):

@@ -19,6 +19,9 @@ from tests.test_turns import WORKLOAD, folder, job
 __all__ = ["folder"]
 
 
+REQUESTS = ("Open", "Warm", "Turn", "Spend", "Judge")
+
+
 class Dying(inline.InlineLane):
     """Dies of the request named."""
 
@@ -45,15 +48,16 @@ def run(folder: Path, of: str, gone: str | None) -> tuple[list[turns.Turner], li
         launched.append(one.case.precision)
         return Dying(of) if one.case.precision == "fp32" else inline.InlineLane()
 
-    def probe(one: Job) -> str | None:
+    def probe(one: Job, died: bool) -> str | None:
         asked.append(one.device)
+        assert died == (of in REQUESTS)
         return gone if one.device else None
 
     turners = turns.run_round(jobs, launch, WORKLOAD, seed=7, judge_in=folder, probe=probe)
     return turners, asked, launched
 
 
-@pytest.mark.parametrize("of", ["Open", "Warm", "Turn", "Spend", "Judge"])
+@pytest.mark.parametrize("of", REQUESTS)
 def test_who_shares_a_device_that_is_gone_leaves_with_the_reason_and_the_rest_goes_on(folder: Path, of: str) -> None:
     (dead, sibling, other), asked, launched = run(folder, of, "the GPU no longer answers")
     assert (dead.status, dead.reason) == ("failed", "it did not answer within 30 s, and was stopped")
@@ -70,6 +74,34 @@ def test_a_device_that_still_answers_keeps_its_other_cases(folder: Path, of: str
     assert sibling.measurement() is not None
     assert other.measurement() is not None
     assert asked == ["GPU-0"]  # once for each that failed, not for each turn
+
+
+def test_an_error_that_a_worker_reports_is_told_apart_from_its_death(folder: Path) -> None:
+    """CUDA is asked after a death alone."""
+    on_gpu = (job(folder, "fp32", fail="load"), job(folder, "bf16"))
+    deaths: list[bool] = []
+
+    def probe(one: Job, died: bool) -> None:
+        deaths.append(died)
+
+    jobs = [msgspec.structs.replace(one, device="GPU-0") for one in on_gpu]
+    turns.run_round(jobs, inline.launch, WORKLOAD, seed=7, probe=probe)
+    assert deaths == [False]
+
+
+def test_a_worker_has_as_long_to_open_as_its_target_says(folder: Path) -> None:
+    limits: list[float] = []
+
+    class Listening(inline.InlineLane):
+        def ask(self, request: Any, timeout_seconds: float) -> dict[str, Any]:
+            if type(request).__name__ == "Open":
+                limits.append(timeout_seconds)
+            return super().ask(request, timeout_seconds)
+
+    usual, short = job(folder, "fp32"), job(folder, "bf16")
+    short = msgspec.structs.replace(short, target=msgspec.structs.replace(short.target, open_limit_seconds=90.0))
+    turns.run_round([usual, short], lambda one: Listening(), WORKLOAD, seed=7)
+    assert limits == [600.0, 90.0]
 
 
 def test_nothing_is_asked_while_nothing_fails(folder: Path) -> None:

@@ -57,6 +57,7 @@ def test_a_users_folder_adds_targets_and_takes_the_place_of_ours(tmp_path: Path)
     ("text", "words"),
     [
         (GOOD.replace("device", "devise"), "unknown key 'devise'. Did you mean device"),
+        ("open_limit_seconds = 0\n" + GOOD, "open_limit_seconds"),
         (GOOD + "[macth]\n", "unknown key 'macth'. Did you mean match"),
         (GOOD + '[match]\nvender = "x"\n', "unknown key of .match. 'vender'. Did you mean vendor"),
         (GOOD.replace("pytorch =", "pytorc ="), "unknown backend 'pytorc'. Did you mean pytorch"),
