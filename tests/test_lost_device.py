@@ -10,10 +10,13 @@ from typing import Any
 import msgspec
 import pytest
 
-from optibench import turns
+from optibench import api, gpus, nvml, turns
 from optibench.execute import inline, process
 from optibench.execute.base import LaneDied
+from optibench.gpu_values import Gpu, Nvidia
+from optibench.plan import Request
 from optibench.values import Job
+from tests.conftest import write_fake_target
 from tests.test_turns import WORKLOAD, folder, job
 
 __all__ = ["folder"]
@@ -102,6 +105,36 @@ def test_a_worker_has_as_long_to_open_as_its_target_says(folder: Path) -> None:
     short = msgspec.structs.replace(short, target=msgspec.structs.replace(short.target, open_limit_seconds=90.0))
     turns.run_round([usual, short], lambda one: Listening(), WORKLOAD, seed=7)
     assert limits == [600.0, 90.0]
+
+
+def test_after_a_death_cuda_is_asked_before_each_further_round_too(
+    tiny_bert: Path, tmp_path: Path, cache_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """NVML goes on answering; CUDA does in the round of the death, and not before the next."""
+    card = Gpu(number=0, uuid="GPU-0", name="NVIDIA L4", compute_capability="8.9")
+    answers = iter([None, "CUDA cannot make a context"])
+    asked: list[str] = []
+
+    def without_context(uuid: str) -> str | None:
+        asked.append(uuid)
+        return next(answers)
+
+    def launch(one: Job) -> inline.InlineLane:
+        return Dying("Turn") if one.case.precision == "bf16" else inline.InlineLane()
+
+    monkeypatch.setenv("OPTIBENCH_CACHE", str(cache_root))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setattr(gpus, "look", lambda: nvml.Look(nvidia=Nvidia(driver="580", cuda="13.0", gpus=(card,))))
+    monkeypatch.setattr(gpus, "without_context", without_context)
+    targets = write_fake_target(tmp_path / "targets", bf16={})
+    file = targets / "pretend.toml"
+    file.write_text(file.read_text().replace('device = "cpu"', 'device = "cuda"') + '[match]\ngpu = "nvidia"\n')
+    request = Request(model=str(tiny_bert), targets=("pretend",), targets_dir=str(targets), lengths=(16,), rounds=2)
+    result = api.run(request, out=tmp_path / "run", command="optibench compare x", launch=launch)
+    assert asked == ["GPU-0", "GPU-0"]
+    reasons = {case.precision: (case.status, case.reason) for case in result.comparison.cases}
+    assert reasons["bf16"] == ("failed", "it did not answer within 30 s, and was stopped")
+    assert reasons["fp32"] == reasons["int8"] == ("failed", "CUDA cannot make a context")
 
 
 def test_nothing_is_asked_while_nothing_fails(folder: Path) -> None:
