@@ -38,14 +38,19 @@ def test_an_architecture_is_built_in_every_precision_and_stays_accurate(
     assert all("nothing in this model can be" in reason for reason in lacking.values())
     least = LEAST | {"int4-weights": architecture.int4_cosine}
     assert [(p, one.cosine) for p, one in found.items() if not one.reason and one.cosine < least[p]] == []
+    cells = coverage.documented()[architecture.name]
+    assert [same(cell, coverage.cell_of(one)) for cell, one in zip(cells, found.values(), strict=True)] == [True] * 5
 
 
-def test_the_documented_table_names_what_is_built_here() -> None:
-    text = coverage.DOCS.read_text().split(coverage.MARKS[0])[1].split(coverage.MARKS[1])[0]
-    rows = text.strip().splitlines()[2:]
-    assert [row.split("|")[1].strip() for row in rows] == [architecture.name for architecture in ZOO]
-    wanted = [len(coverage.PRECISIONS) - len(architecture.lacks) for architecture in ZOO]
-    assert [row.count("built") for row in rows] == wanted
+def same(documented: str, found: str) -> bool:
+    """Whether a cell is what was found here: other processors round otherwise, and quantizers with them."""
+    if not documented.startswith("built, "):
+        return documented == found
+    return found.startswith("built, ") and abs(float(documented[7:]) - float(found[7:])) < 0.05
+
+
+def test_the_documented_table_has_every_architecture() -> None:
+    assert list(coverage.documented()) == [architecture.name for architecture in ZOO]
 
 
 @pytest.fixture(scope="module")

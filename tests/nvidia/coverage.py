@@ -97,12 +97,22 @@ def said(reason: str) -> str:
     return reason.rpartition(": ")[2].rstrip(".")
 
 
+def cell_of(built: Built) -> str:
+    return f"built, {built.cosine:.4f}" if built.engine_bytes else f"no: {said(built.reason)}"
+
+
 def table(results: dict[str, dict[str, Built]]) -> str:
     lines = ["| architecture | " + " | ".join(PRECISIONS) + " |", "|---|" + "---|" * len(PRECISIONS)]
     for name, found in results.items():
-        cells = [f"built, {b.cosine:.4f}" if b.engine_bytes else f"no: {said(b.reason)}" for b in found.values()]
-        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+        lines.append(f"| {name} | " + " | ".join(map(cell_of, found.values())) + " |")
     return "\n".join(lines)
+
+
+def documented() -> dict[str, list[str]]:
+    """The cells that stand in docs/gpu.md, by architecture."""
+    text = DOCS.read_text().split(MARKS[0])[1].split(MARKS[1])[0]
+    rows = [[cell.strip() for cell in line.strip().strip("|").split("|")] for line in text.strip().splitlines()[2:]]
+    return {row[0]: row[1:] for row in rows}
 
 
 def main() -> None:
