@@ -34,8 +34,8 @@ def submit(run: Path, out: Path | None = None, key: Path | None = None, password
     Errors: no finished run is there, a file is in the way, the key cannot be used.
     """
     packed = submission.pack(run)
-    if problems := checks.problems(packed.submission):
-        return Submitted(None, problems=tuple(problems))
+    if problems := checks.examined(packed.submission).problems:
+        return Submitted(None, problems=problems)
     out = out.expanduser() if out else Path(packed.name)
     path = out / packed.name if out.is_dir() else out
     if not path.name.endswith(submission.SUFFIX):

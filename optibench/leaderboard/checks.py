@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -33,23 +34,31 @@ NOT_COMPUTED = ("optibench_version", "created", "command", "warnings")
 Check = Callable[[Sequence[Record], Comparison, Comparison], Iterator[str]]
 
 
-def problems(submission: Submission) -> list[str]:
-    """What is wrong with a submission; empty if nothing is."""
+@dataclass(frozen=True)
+class Found:
+    """What is wrong with a submission (nothing, if it is sound), and the comparison that its raw samples give."""
+
+    problems: tuple[str, ...]
+    computed: Comparison | None = None
+
+
+def examined(submission: Submission) -> Found:
+    """Every check of a submission."""
     records = submission.records
     early = [text for check in (_numbers, _duplicates, _one_run) for text in check(records)]
     early += _time(submission.claimed.created)
     if early:  # figures made of such records would say nothing
-        return early
+        return Found(tuple(early))
     try:
-        computed = recomputed(submission)
-        return [text for check in CHECKS for text in check(records, submission.claimed, computed)]
+        computed = _recomputed(submission)
+        return Found(tuple(t for check in CHECKS for t in check(records, submission.claimed, computed)), computed)
     except OptibenchError as error:
-        return [str(error)]
+        return Found((str(error),))
     except Exception as error:  # a stranger's records: values that fit their types and make no sense together
-        return [f"its records make no sense together, and no figures could be made of them ({first_line(error)})"]
+        return Found((f"its records make no sense together: no figures could be made of them ({first_line(error)})",))
 
 
-def recomputed(submission: Submission) -> Comparison:
+def _recomputed(submission: Submission) -> Comparison:
     """The comparison that the raw samples give, with what happened while it was measured."""
     claimed = submission.claimed
     made = comparison_from_records(submission.records, command=claimed.command, created=claimed.created)

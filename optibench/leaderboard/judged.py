@@ -34,14 +34,13 @@ def judge(path: Path, keys: Keys) -> Judged:
     try:
         signer = keys.signer(path) if path.is_file() else None
         found = submission.of_path(path)
-        problems = checks.problems(found)
-        if problems:
-            return Judged(path, tuple(problems))
-        computed = checks.recomputed(found)
     except OptibenchError as error:
         return Judged(path, (str(error),))
-    notes = checks.unchecked(found.records, computed)
-    return Judged(path, (), entry_of(found, computed, signer, notes), submission.series_digests(found.records))
+    result = checks.examined(found)
+    if result.problems or result.computed is None:
+        return Judged(path, result.problems)
+    notes = checks.unchecked(found.records, result.computed)
+    return Judged(path, (), entry_of(found, result.computed, signer, notes), submission.series_digests(found.records))
 
 
 def judge_all(paths: Sequence[Path], keys: Keys, say: Say = lambda text: None) -> list[Judged]:

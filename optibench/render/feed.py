@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from xml.etree import ElementTree
 
 from optibench.leaderboard.rows import Entry
-from optibench.render.gate_junit import NO_XML
-from optibench.render.plain import plain
+from optibench.render.junit_xml import xml_plain
 
 ATOM = "http://www.w3.org/2005/Atom"
 NEWEST = 50
@@ -46,7 +45,7 @@ def _head(element: ElementTree.Element, title: str, updated: str, urn: str) -> N
 
 def _child(parent: ElementTree.Element, name: str, text: str = "", **attributes: str) -> ElementTree.Element:
     child = ElementTree.SubElement(parent, f"{{{ATOM}}}{name}", attributes)
-    child.text = NO_XML.sub("?", plain(text[:LONGEST])) if text else None
+    child.text = xml_plain(text[:LONGEST]) if text else None
     return child
 
 

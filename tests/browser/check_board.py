@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import http.server
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -283,7 +283,7 @@ def test_it_works_under_any_path_of_a_server(opened: Opened, site: Path, browser
 
 
 @pytest.fixture(scope="session")
-def hostile(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("hostile")
     evil = f'</script><script>alert(1)</script>"><img src=x onerror=alert(2)>{TEXT}'
     records = records_of(
@@ -291,7 +291,7 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     )
     run = write_run(folder / "run", records, warnings=(evil,), command=evil)
     boards.build([run], folder / "site", title="Hostile & <b>bold</b>")
-    yield folder / "site"
+    return folder / "site"
 
 
 def test_hostile_names_are_text_everywhere(opened: Opened, hostile: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -93,7 +94,9 @@ def board(site: Path) -> dict[str, Any]:
 def test_the_rows_stand_beside_the_pages_as_json_and_parquet_and_obey_the_schema(site: Path) -> None:
     found = board(site)
     jsonschema.validate(found, json.loads((site / "data" / "board.schema.json").read_text()))
-    assert json.loads((site / "data" / "board.schema.json").read_text()) == json_schema()
+    assert json.loads((site / "data" / "board.schema.json").read_text()) == json.loads(
+        msgspec.json.encode(json_schema())
+    )
     assert len(found["rows"]) == 8
     assert pyarrow.parquet.read_table(site / "data" / "board.parquet").to_pylist() == found["rows"]
     assert {one["tier"] for one in found["rows"]} == {"official", "quick"}
@@ -111,8 +114,6 @@ def test_the_first_page_is_plain_html_with_the_official_rows_only(site: Path) ->
 
 
 def test_every_model_and_every_machine_has_a_page_and_every_link_between_them_leads_somewhere(site: Path) -> None:
-    import re
-
     assert len(list((site / "models").iterdir())) == 2
     assert len(list((site / "hardware").iterdir())) == 2
     for page in site.rglob("*.html"):
@@ -187,14 +188,16 @@ def test_of_a_thousand_submissions_the_broken_one_is_named_and_the_rest_is_built
     folder.mkdir()
     for number in range(1000):
 
-        def change(lines: list[dict[str, Any]], number: int = number) -> None:
-            for line in lines:
+        def turn(lines: list[dict[str, Any]], number: int = number) -> None:
+            """Another order of the calls in each burst: other samples, of which the same statistics come."""
+            for place, line in enumerate(lines):
                 for series in (line["measurement"] or {"series": ()})["series"]:
-                    for burst in series["bursts"]:
-                        burst["wall_ns"] = [ns + number for ns in burst["wall_ns"]]
+                    for at, burst in enumerate(series["bursts"]):
+                        by = number // 3 ** ((at + place) % 7) % 3
+                        burst["wall_ns"] = burst["wall_ns"][by:] + burst["wall_ns"][:by]
 
         base.write_bytes(data)
-        edited(base, change, out=folder / f"{number:04}.optibench.zip")
+        edited(base, turn, honest=False, out=folder / f"{number:04}.optibench.zip")
     broken = folder / "0500.optibench.zip"
     broken.write_bytes(broken.read_bytes()[:-200])
     done = boards.build([folder], tmp_path / "site")
@@ -205,7 +208,7 @@ def test_of_a_thousand_submissions_the_broken_one_is_named_and_the_rest_is_built
 
 
 def test_hostile_names_are_text_on_every_page(tmp_path: Path) -> None:
-    evil = '"><script>alert(1)</script>\x1b\u202e' + "x" * 1_000_000
+    evil = '"><script>alert(1)</script>\x1b\u202e' + "x" * 300_000
     records = records_of(model=model(id=evil, task="text-classification"), host=host(cpu_model="</script><img src=x>"))
     run = write_run(tmp_path / "run", records)
     boards.build([run], tmp_path / "site")
