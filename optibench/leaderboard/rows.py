@@ -6,6 +6,7 @@ every figure on a board belongs to one run that can be opened.
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Literal
@@ -118,7 +119,7 @@ def _row(entry: Entry, number: int, case: CaseResult, p50: float, p99: float | N
         model=found.model.id,
         revision=found.model.revision,
         weights_sha256=found.model.weights_sha256,
-        hardware=gpu.name if gpu else f"{found.host.cpu_model}, {_cores(entry.threads)}",
+        hardware=gpu.name if gpu else f"{cpu_name(found.host.cpu_model)}, {_cores(entry.threads)}",
         target=case.target,
         backend=case.backend,
         precision=case.precision,
@@ -146,6 +147,13 @@ def _row(entry: Entry, number: int, case: CaseResult, p50: float, p99: float | N
         created=found.created,
         p50_seconds_least=p50,
         p50_seconds_most=p50,
+    )
+
+
+def cpu_name(model: str) -> str:
+    """A processor's name without trade marks and clock: "Intel Xeon Platinum 8481C"."""
+    return (
+        " ".join(re.sub(r"\((?:R|TM|C)\)|\bCPU\b|@.*$", " ", model, flags=re.IGNORECASE).split()) or "unknown processor"
     )
 
 

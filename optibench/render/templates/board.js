@@ -116,14 +116,14 @@
     cell(link(page("model"), text("model")));
     cell(link(page("hardware"), text("hardware")));
     cell(length ? `${rows.batch[row]} × ${length}` : String(rows.batch[row]), "number");
-    cell(units.seconds(rows.p50_seconds[row]), "number");
-    cell(units.seconds(rows.p99_seconds[row]), "number");
     cell(units.ratio(rows.speedup_low[row], rows.speedup[row], rows.speedup_high[row]), "number");
     cell(units.share(rows.kept[row]), "number");
+    cell(units.seconds(rows.p50_seconds[row]), "number");
     cell(price > 0 ? units.money((price / 3600 / rows.per_second[row]) * 1e6) : "", "number cost");
+    cell((by ? `✓ ${by}` : "unverified") + (runs > 1 ? ` · ${runs} runs` : ""), by ? "verified" : "unverified");
+    cell(units.seconds(rows.p99_seconds[row]), "number");
     cell(units.bytes(rows.artifact_bytes[row]), "number");
     cell(units.bytes(rows.peak_memory_bytes[row]), "number");
-    cell((by ? `✓ ${by}` : "unverified") + (runs > 1 ? ` · ${runs} runs` : ""), by ? "verified" : "unverified");
     return found;
   }
 
@@ -148,6 +148,7 @@
     }
     const floor = state.floor <= LOWEST ? "any" : `${state.floor}%`;
     document.getElementById("floor-text").textContent = floor;
+    tools.elements.floor.setAttribute("aria-valuetext", floor);
     const without = below.length ? `; ${counted(below.length, "row")} below the floor or without a score, unranked` : "";
     const quick = state.tier === "quick" ? " Quick runs are for a first look." : "";
     told.textContent = `${counted(sound.length, "ranked row")}${without}.${quick}`;
@@ -167,6 +168,7 @@
       state[name] = typeof usual[name] === "number" ? Number(value) || usual[name] : value;
     }
     if (!headings.some((heading) => heading.dataset.sort === state.sort)) state.sort = usual.sort;
+    if (!["official", "quick"].includes(state.tier)) state.tier = usual.tier;
     for (const input of tools.elements) {
       if (!input.name) continue;
       if (input.type === "radio") input.checked = input.value === state.tier;
