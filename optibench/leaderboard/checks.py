@@ -119,14 +119,15 @@ def _duplicates(records: Sequence[Record]) -> Iterator[str]:
 
 
 def _one_run(records: Sequence[Record]) -> Iterator[str]:
-    for what, values in {
+    named: dict[str, set[Any]] = {
         "model": {record.model for record in records if not record.case.variant},
         "processor": {(r.host.cpu_model, r.host.cores, r.host.memory_bytes) for r in records},
         "workload": {msgspec.json.encode(record.workload) for record in records},
         "number of threads": {record.threads for record in records},
         "data set": {record.dataset.sha256 for record in records if record.dataset},
         "calibration data": {record.calibration.sha256 for record in records if record.calibration},
-    }.items():
+    }
+    for what, values in named.items():
         if len(values) > 1:
             yield f"its records are of several runs: they name more than one {what}"
 

@@ -26,7 +26,8 @@ def copied_samples(records: Sequence[Record]) -> Iterator[str]:
     a process took the same: sentences, of which ``NAMED`` at most."""
     import numpy as np
 
-    places, windows, owners = [], [], []
+    places: list[str] = []
+    windows, owners = [], []
     for record in records:
         for series in record.measurement.series if record.measurement else ():
             calls = np.array([wall for burst in series.bursts for wall in burst.wall_ns], np.int64)

@@ -34,7 +34,8 @@ def atom(entries: Sequence[Entry], *, title: str, updated: str, address: str | N
         sentence = found.recommended.sentence if found.recommended else found.recommended_reason or ""
         _child(item, "summary", f"{found.model.task}, {found.workload.tier}. {sentence}")
     ElementTree.indent(feed)
-    return b'<?xml version="1.0" encoding="utf-8"?>\n' + ElementTree.tostring(feed, encoding="utf-8") + b"\n"
+    text = ElementTree.tostring(feed, encoding="unicode")
+    return f'<?xml version="1.0" encoding="utf-8"?>\n{text}\n'.encode()
 
 
 def _head(element: ElementTree.Element, title: str, updated: str, urn: str) -> None:

@@ -18,45 +18,55 @@
   let rows; // columns by name
   let orders; // row numbers in a column's order, made when first asked for
 
-  // From the data to columns
-
+  // Typed arrays: a missing number is NaN, a text the number of its place in texts, which are in order.
   function columns(data) {
-    const found = { count: data.count, ...data.numbers };
-    for (const name of Object.keys(data.codes)) found[name] = data.codes[name];
-    found.per_second = data.numbers.batch.map((batch, row) => batch / data.numbers.p50_seconds[row]);
-    found.texts = data.texts;
+    const found = { count: data.count, texts: data.texts };
+    for (const [name, values] of Object.entries(data.numbers)) {
+      found[name] = Float64Array.from(values, (value) => (value === null ? NaN : value));
+    }
+    for (const [name, values] of Object.entries(data.codes)) found[name] = Uint32Array.from(values);
+    found.signed = Float64Array.from(found.verified_by, (code) => (data.texts.verified_by[code] ? 1 : 0));
     return found;
   }
 
   function keys(column) {
-    if (column === "cost") return rows.per_second.map((rate) => 1 / rate);
+    const made = (value) => Float64Array.from({ length: rows.count }, (_, row) => value(row));
+    if (column === "cost") return made((row) => rows.p50_seconds[row] / rows.batch[row]);
+    if (column === "batch") return made((row) => rows.batch[row] * 2 ** 20 + (rows.length[row] || 0));
+    if (column === "verified_by") return rows.signed;
     if (column === "build") {
-      const width = rows.texts.precision.length;
-      const names = rows.texts.backend.flatMap((backend) => rows.texts.precision.map((precision) => `${units.title(backend)} ${precision}`));
+      const { backend, precision } = rows.texts;
+      const names = backend.flatMap((one) => precision.map((other) => `${units.title(one)} ${other}`));
       const ranks = [];
       [...names.keys()].sort((a, b) => names[a].localeCompare(names[b])).forEach((code, rank) => (ranks[code] = rank));
-      return rows.backend.map((backend, row) => ranks[backend * width + rows.precision[row]]);
+      return made((row) => ranks[rows.backend[row] * precision.length + rows.precision[row]]);
     }
-    if (column === "verified_by") return rows.verified_by.map((code) => (rows.texts.verified_by[code] ? 1 : 0));
-    if (column === "batch") return rows.batch.map((batch, row) => batch * 1e7 + (rows.length[row] || 0));
-    return rows[column]; // texts' codes are in the order of the texts
+    return rows[column];
   }
 
-  // Rows by one column, those without a value last. Equal ones stay as they were: the fastest first.
+  // 32 bits that are in the order of the values: whole numbers as they are, others as single floats.
+  function sortable(values) {
+    if (values.every((value) => Number.isNaN(value) || (Number.isInteger(value) && value >= 0 && value < 2 ** 32))) return values;
+    const bits = new Uint32Array(Float32Array.from(values).buffer);
+    return Uint32Array.from(bits, (one) => (one & 0x80000000 ? ~one : one | 0x80000000));
+  }
+
+  // Rows by one column, those without a value last. Equal ones stay as they were: the fastest first. A value and its row
+  // make one number, since sorting numbers needs no comparisons in JavaScript.
   function ordered(column, order) {
     const name = `${column} ${order}`;
     if (!orders[name]) {
       const values = keys(column);
-      const number = new Float64Array(rows.count);
-      const some = [];
+      const bits = sortable(values);
+      const packed = new Float64Array(rows.count);
       const none = [];
+      let count = 0;
       for (let row = 0; row < rows.count; row++) {
-        number[row] = values[row];
-        (values[row] === null ? none : some).push(row);
+        if (Number.isNaN(values[row])) none.push(row);
+        else packed[count++] = (order === "up" ? bits[row] : 2 ** 32 - 1 - bits[row]) * 2 ** 20 + row;
       }
-      const sign = order === "up" ? 1 : -1;
-      const sorted = Uint32Array.from(some).sort((a, b) => sign * (number[a] - number[b]) || a - b);
-      orders[name] = [sorted, none];
+      const sorted = packed.subarray(0, count).sort();
+      orders[name] = [Uint32Array.from(sorted, (one) => one % 2 ** 20), none];
     }
     return orders[name];
   }
@@ -64,23 +74,20 @@
   // What is shown: first rows with a rank, then those below the floor or without a score
 
   function view() {
-    const wanted = [];
+    const wanted = [[rows.official, state.tier === "official" ? 1 : 0]];
     for (const name of TEXTS) {
       if (state[name]) wanted.push([rows[name], rows.texts[name].indexOf(state[name])]);
     }
     if (state.batch) wanted.push([rows.batch, Number(state.batch)]);
-    const official = state.tier === "official" ? 1 : 0;
-    const floor = state.floor <= LOWEST ? -Infinity : state.floor / 100;
+    if (state.verified) wanted.push([rows.signed, 1]);
+    const any = state.floor <= LOWEST;
+    const floor = state.floor / 100;
     const sound = [];
     const below = [];
     for (const part of ordered(state.sort, state.order)) {
       next: for (const row of part) {
-        if (rows.official[row] !== official) continue;
         for (const [column, value] of wanted) if (column[row] !== value) continue next;
-        if (state.verified && !rows.texts.verified_by[rows.verified_by[row]]) continue;
-        const kept = rows.kept[row];
-        if (floor === -Infinity || (kept !== null && kept >= floor)) sound.push(row);
-        else below.push(row);
+        (any || rows.kept[row] >= floor ? sound : below).push(row);
       }
     }
     return { sound, below };
@@ -107,23 +114,25 @@
       return made;
     };
     const page = (name) => rows.texts[`${name}_page`][rows[name][row]];
+    const number = (name) => (Number.isNaN(rows[name][row]) ? null : rows[name][row]);
     const price = Number(state.price);
     const by = text("verified_by");
-    const runs = rows.submissions[row];
-    const length = rows.length[row];
+    const batch = number("batch");
+    const length = number("length");
+    const runs = number("submissions");
     cell(rank === null ? units.NONE : String(rank), "number");
-    cell(link(`record.html#${text("submission")}-${rows.place[row]}`, `${units.title(text("backend"))} ${text("precision")}`), "", "th").scope = "row";
+    cell(link(`record.html#${text("submission")}-${number("place")}`, `${units.title(text("backend"))} ${text("precision")}`), "", "th").scope = "row";
     cell(link(page("model"), text("model")));
     cell(link(page("hardware"), text("hardware")));
-    cell(length ? `${rows.batch[row]} × ${length}` : String(rows.batch[row]), "number");
-    cell(units.ratio(rows.speedup_low[row], rows.speedup[row], rows.speedup_high[row]), "number");
-    cell(units.share(rows.kept[row]), "number");
-    cell(units.seconds(rows.p50_seconds[row]), "number");
-    cell(price > 0 ? units.money((price / 3600 / rows.per_second[row]) * 1e6) : "", "number cost");
+    cell(length ? `${batch} × ${length}` : String(batch), "number");
+    cell(units.ratio(number("speedup_low"), number("speedup"), number("speedup_high")), "number");
+    cell(units.share(number("kept")), "number");
+    cell(units.seconds(number("p50_seconds")), "number");
+    cell(price > 0 ? units.money((price / 3600) * (number("p50_seconds") / batch) * 1e6) : "", "number cost");
     cell((by ? `✓ ${by}` : "unverified") + (runs > 1 ? ` · ${runs} runs` : ""), by ? "verified" : "unverified");
-    cell(units.seconds(rows.p99_seconds[row]), "number");
-    cell(units.bytes(rows.artifact_bytes[row]), "number");
-    cell(units.bytes(rows.peak_memory_bytes[row]), "number");
+    cell(units.seconds(number("p99_seconds")), "number");
+    cell(units.bytes(number("artifact_bytes")), "number");
+    cell(units.bytes(number("peak_memory_bytes")), "number");
     return found;
   }
 
