@@ -58,12 +58,13 @@ def validate(
 
     Errors: a place does not exist, or there is nothing to judge.
     """
+    trusted = signing.Keys(keys)
     paths = [path for path in runs.found_in(places) if besides is None or besides not in path.resolve().parents]
     if not paths:
         raise OptibenchError(
-            f"No submission (*{submission.SUFFIX}) and no run was found in {', '.join(map(str, places))}."
+            f"No submission (*{submission.SUFFIX}) and no run was found there: {', '.join(map(str, places))}"
         )
-    return judge_all(paths, signing.Keys(keys), say)
+    return judge_all(paths, trusted, say)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -67,7 +67,7 @@ def _recomputed(submission: Submission) -> Comparison:
 
 def unchecked(records: Sequence[Record], comparison: Comparison) -> list[str]:
     """What could not be checked, for readers of the board."""
-    limits = _measured_limits(records)
+    limits = _measured_limits(records, comparison.gpus)
     found = {
         f"{case.case}: no peak of {case.target} was measured in the precision that was executed"
         for case in comparison.cases
@@ -226,7 +226,7 @@ def _disjoint(records: Sequence[Record], claimed: Comparison, computed: Comparis
 
 def _peak(records: Sequence[Record], claimed: Comparison, computed: Comparison) -> Iterator[str]:
     """No case computes faster than the machine was seen to."""
-    limits = _measured_limits(records)
+    limits = _measured_limits(records, computed.gpus)
     for case in computed.cases:
         rate, allowed = reached(case), _allowed(case, limits)
         if rate and allowed and rate > allowed:
@@ -236,11 +236,26 @@ def _peak(records: Sequence[Record], claimed: Comparison, computed: Comparison) 
             )
 
 
-def _measured_limits(records: Sequence[Record]) -> dict[str, Limits]:
-    """By target, before any case is taken for the limit."""
+def _measured_limits(records: Sequence[Record], gpus: Container[str]) -> dict[str, Limits]:
+    """By target, before any case is taken for the limit. Where others had the cores meanwhile the product's CPU time
+    tells what it would have reached without them; on the targets ``gpus`` it tells nothing."""
+    found = {}
     limits = [record for record in records if record.case.is_limit]
-    targets = dict.fromkeys(record.case.target for record in limits)
-    return {target: roofline.limits_of([r for r in limits if r.case.target == target]) for target in targets}
+    for target in dict.fromkeys(record.case.target for record in limits):
+        mine = [record for record in limits if record.case.target == target]
+        seen = roofline.limits_of(mine)
+        rates = dict(seen.operations_per_second)
+        for record in mine if target not in gpus else ():
+            name = record.case.precision
+            alone = [
+                one.amount * len(one.burst.wall_ns) * record.threads / one.burst.cpu_ns * 1e9
+                for one in record.gauged
+                if one.burst.cpu_ns > 0
+            ]
+            if name in rates and alone:
+                rates[name] = max(rates[name], *alone)
+        found[target] = msgspec.structs.replace(seen, operations_per_second=rates)
+    return found
 
 
 def _allowed(case: CaseResult, limits: dict[str, Limits]) -> float | None:
@@ -262,11 +277,12 @@ def _allowed(case: CaseResult, limits: dict[str, Limits]) -> float | None:
 
 def _executed(records: Sequence[Record], claimed: Comparison, computed: Comparison) -> Iterator[str]:
     """A case under a label that it did not run."""
-    for record in records:
-        executed = record.measurement.executed if record.measurement else None
-        why = mislabelled(record.case.precision, executed.precision) if executed and record.status == "ok" else None
-        if why:
-            yield f"{record.case.name}: {why}"
+    ran = [
+        (record.case, record.measurement.executed) for record in records if record.measurement and record.status == "ok"
+    ]
+    for case, executed in dict.fromkeys((case, one.precision) for case, one in ran if one):
+        if why := mislabelled(case.precision, executed):
+            yield f"{case.name}: {why}"
 
 
 def _copied(records: Sequence[Record], claimed: Comparison, computed: Comparison) -> Iterator[str]:

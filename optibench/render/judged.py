@@ -25,8 +25,7 @@ def _lines(judged: Sequence[Judged]) -> Iterator[str]:
         else:
             yield f"refused  {name}"
             yield from (f"         {plain(problem)}" for problem in one.problems)
-    fine = sum(one.fine for one in judged)
-    yield f"{fine} of {counted(len(judged), 'submission')} {'is' if fine == 1 else 'are'} sound."
+    yield f"Sound: {sum(one.fine for one in judged)} of {counted(len(judged), 'submission')}."
 
 
 def summary(entry: Entry) -> str:

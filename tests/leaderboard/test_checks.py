@@ -144,6 +144,17 @@ def test_a_case_faster_than_the_measured_peak_allows_is_found(sound: Path) -> No
     assert "the machine's measured peak allows 1.2e+03" in said
 
 
+def test_a_peak_that_was_measured_beside_a_neighbour_is_taken_by_its_cpu_time(sound: Path) -> None:
+    """The product took five times as long because others had the cores; the cases were measured in peace."""
+
+    def beside_a_neighbour(lines: Lines) -> None:
+        for line in lines:
+            for gauged in line["gauged"]:
+                gauged["burst"]["wall_ns"] = [5 * ns for ns in gauged["burst"]["wall_ns"]]
+
+    assert judged(edited(sound, beside_a_neighbour)).fine
+
+
 def test_without_a_measured_peak_it_is_said_that_it_was_not_checked(tmp_path: Path) -> None:
     records = [record for record in records_of() if record.case.precision != "int8" or not record.case.is_limit]
     found = judged(write_run(tmp_path / "run", records))
