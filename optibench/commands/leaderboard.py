@@ -97,5 +97,5 @@ def build(
     finally:
         progress.done()
     if done.refused:
-        click.echo(render.text(done.refused), err=True, nl=False)
+        click.echo(render.lines(done.refused), err=True, nl=False)
     click.echo(f"{done.path}: {counted(done.rows, 'row')} of {counted(done.submissions, 'submission')}")

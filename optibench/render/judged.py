@@ -13,7 +13,13 @@ from optibench.render.units import counted
 
 def text(judged: Sequence[Judged]) -> str:
     """A line for each file that is sound; what is wrong with the others below their names; the count last."""
-    return "\n".join(_lines(judged)) + "\n"
+    count = f"Sound: {sum(one.fine for one in judged)} of {counted(len(judged), 'submission')}."
+    return lines(judged) + count + "\n"
+
+
+def lines(judged: Sequence[Judged]) -> str:
+    """Just the files."""
+    return "".join(f"{line}\n" for line in _lines(judged))
 
 
 def _lines(judged: Sequence[Judged]) -> Iterator[str]:
@@ -25,7 +31,6 @@ def _lines(judged: Sequence[Judged]) -> Iterator[str]:
         else:
             yield f"refused  {name}"
             yield from (f"         {plain(problem)}" for problem in one.problems)
-    yield f"Sound: {sum(one.fine for one in judged)} of {counted(len(judged), 'submission')}."
 
 
 def summary(entry: Entry) -> str:
