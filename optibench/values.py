@@ -292,6 +292,8 @@ class DataRef(Value, frozen=True, kw_only=True):
     id: str
     sha256: str
     count: int
+    rows: str = ""
+    """Fingerprints of what a model is given of each row (data.fingerprints), so that a row of two sets shows."""
 
 
 class Host(Value, frozen=True, kw_only=True):

@@ -17,6 +17,7 @@ import msgspec
 
 from optibench import roofline, side_by_side
 from optibench.comparison import comparison_from_records
+from optibench.data import shared_rows
 from optibench.errors import OptibenchError, first_line
 from optibench.leaderboard.samples import copied_samples
 from optibench.leaderboard.submission import Submission
@@ -214,14 +215,17 @@ def _same_as_itself(records: Sequence[Record], claimed: Comparison, computed: Co
 
 def _disjoint(records: Sequence[Record], claimed: Comparison, computed: Comparison) -> Iterator[str]:
     """Data that calibrate a build must not judge it."""
-    for record in records:
-        data, calibration = record.dataset, record.calibration
-        if data and calibration and data.sha256 == calibration.sha256:
-            yield (
-                f"the calibration data ({calibration.id}, {calibration.count} rows) are evaluated too "
-                f"({data.id}, {data.count} rows): a build that has seen the questions is not judged by them"
-            )
-            return
+    data = next((record.dataset for record in records if record.dataset), None)
+    calibration = next((record.calibration for record in records if record.calibration), None)
+    if data is None or calibration is None:
+        return
+    shared = shared_rows(data, calibration)
+    if data.sha256 == calibration.sha256 or shared:
+        what = f"{shared} or more of the {calibration.count} rows of the" if shared else "the"
+        yield (
+            f"{what} calibration data ({calibration.id}) are evaluated too ({data.id}): "
+            "a build that has seen the questions is not judged by them"
+        )
 
 
 def _peak(records: Sequence[Record], claimed: Comparison, computed: Comparison) -> Iterator[str]:

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Browser, Locator, Page, expect
 
 from optibench import boards
+from tests.bench import site as bench
 from tests.browser.conftest import Opened
 from tests.browser.looks import LOOKS, PHONE, overflow, violations
 from tests.factories import host, model
@@ -153,7 +154,7 @@ def test_a_price_gives_the_cost_of_a_million_and_sorts_by_it(board: Board) -> No
     page = board("#hardware=ARM+part+0xd40%2C+2+cores&floor=80")
     expect(page.locator("#board th.cost")).to_be_hidden()
     page.get_by_label("Price of an hour").fill("3.6")
-    heading(page, "A million").click()
+    heading(page, "Per million").click()
     found = lines(page)
     costs = [float(line[8]) for line in found]
     assert costs == sorted(costs)
@@ -261,7 +262,7 @@ def test_the_first_rows_read_the_same_with_and_without_scripts(opened: Opened, s
     assert lines(board()) == lines(opened(site / "index.html", site=site, java_script_enabled=False))
 
 
-def test_it_works_under_any_path_of_a_server(opened: Opened, site: Path, browser: Any) -> None:
+def test_it_works_under_any_path_of_a_server(opened: Opened, site: Path, browser: Browser) -> None:
     class Quiet(http.server.SimpleHTTPRequestHandler):
         def log_message(self, *args: Any) -> None:
             pass
@@ -305,3 +306,12 @@ def test_hostile_names_are_text_everywhere(opened: Opened, hostile: Path) -> Non
         page.wait_for_selector(ready)
         assert page.locator("img, b, script:not([src]):has-text('alert(1)')").count() == 0
         assert "onerror=alert(2)" in page.locator("body").inner_text()
+
+
+def test_a_large_board_is_made_and_measured_in_short(browser: Browser, tmp_path: Path) -> None:
+    """What ``tox -e bench-site`` does at 100,000 rows; here no time decides."""
+    figures = bench.write_site(tmp_path / "site", 1500) | bench.visit(browser, tmp_path / "site")
+    assert figures["rows"] == 1500
+    assert figures["bytes_before_data"] < bench.TARGETS["bytes_before_data"]
+    assert set(bench.TARGETS) <= set(figures)
+    assert "| rows | 1,500 |" in bench.page_of({**figures, "browser": "x", "machine": "x"})

@@ -10,9 +10,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from optibench import boards, bundle, store
+from optibench.data import reference
 from optibench.errors import OptibenchError
 from optibench.leaderboard.judged import Judged
 from tests.leaderboard.made import (
@@ -135,7 +137,25 @@ def test_calibration_data_that_are_evaluated_too_are_found(sound: Path) -> None:
         for line in lines:
             line["calibration"] = {**line["dataset"], "id": "calibration.csv"}
 
-    assert "the calibration data (calibration.csv, 60 rows) are evaluated too" in refused(edited(sound, overlap))
+    said = refused(edited(sound, overlap))
+    assert "the calibration data (calibration.csv) are evaluated too (wordsim353.tsv)" in said
+
+
+def test_a_single_row_that_calibrates_and_judges_is_found(sound: Path) -> None:
+    rows = [{"text": f"review {number}", "label": number % 2} for number in range(100)]
+    evaluated = reference("reviews.csv", rows[:60])
+
+    def draw(calibration: list[dict[str, Any]]) -> Callable[[Lines], None]:
+        def change(lines: Lines) -> None:
+            for line in lines:
+                line["dataset"] = msgspec.to_builtins(evaluated)
+                line["calibration"] = msgspec.to_builtins(reference("other.csv", calibration))
+
+        return change
+
+    assert judged(edited(sound, draw(rows[60:]))).fine
+    said = refused(edited(sound, draw([{"text": "review 7"}, *rows[60:]])))
+    assert "1 or more of the 41 rows of the calibration data (other.csv) are evaluated too" in said
 
 
 def test_a_case_faster_than_the_measured_peak_allows_is_found(sound: Path) -> None:

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Optibench
-from tests.leaderboard.made import records_of, write_run, write_submission
+from optibench import boards
+from tests.conftest import Optibench, write_fake_target
+from tests.leaderboard.made import raw, records_of, write_run, write_submission
 
 
 def test_a_run_is_submitted_validated_and_built_and_each_says_what_it_did(optibench: Optibench, tmp_path: Path) -> None:
@@ -71,3 +72,31 @@ def test_wrong_use_ends_with_two_and_says_what_is_wrong(
     assert done.returncode == 2
     assert words in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_run_of_the_whole_pipe_is_taken_and_shows_its_score(
+    optibench: Optibench, tiny_classifier: Path, reviews: Path, tmp_path: Path
+) -> None:
+    targets = write_fake_target(tmp_path / "targets", int8={"latency_seconds": 0.004})
+    done = optibench(
+        "compare", tiny_classifier, "--targets", "pretend", "--targets-dir", targets, "--dataset", reviews,
+        "--columns", "text=review,label=verdict", "--length", "16", "--rounds", "2", "--budget", "10m",
+        "--out", tmp_path / "run",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    done = optibench("leaderboard", "submit", tmp_path / "run", "--out", tmp_path)
+    assert done.returncode == 0, done.stderr
+    path = Path(done.stdout.partition(" (")[0])
+    shown = "\n".join(data.decode() for data in raw(path).values())
+    for private in (str(tmp_path), str(tiny_classifier.parent), str(reviews.parent)):
+        assert private not in shown
+    assert "tiny-classifier" in shown
+    (found,) = boards.validate([path])
+    assert found.entry is not None, found.problems
+    data, calibration = found.entry.comparison.workload.dataset, found.entry.comparison.workload.calibration
+    assert data is not None
+    assert calibration is not None
+    assert (data.id, calibration.id) == ("reviews.csv", "reviews.csv")
+    assert data.rows
+    assert calibration.rows
+    assert [case.scores[0].metric for case in found.entry.comparison.cases] == ["accuracy", "accuracy"]
