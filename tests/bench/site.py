@@ -91,10 +91,10 @@ def _case(rng: random.Random, case: CaseResult, batch: int, length: int) -> Case
 
 def write_site(folder: Path, count: int) -> dict[str, Any]:
     """The site, and what it took to make it."""
-    began = time.monotonic()
+    began = time.process_time()
     found = list(entries(count))
     board = board_of(found)
-    made = time.monotonic()
+    made = time.process_time()
     for name, data in render.site(board, found, title="Synthetic board", files=False):
         folders.put(folder / name, data)
     files = [path for path in folder.rglob("*") if path.is_file()]
@@ -102,8 +102,8 @@ def write_site(folder: Path, count: int) -> dict[str, Any]:
     return {
         "rows": len(board.rows),
         "submissions": len(found),
-        "seconds_to_make_rows": round(made - began, 1),
-        "seconds_to_write_site": round(time.monotonic() - made, 1),
+        "cpu_seconds_to_make_rows": round(made - began, 1),
+        "cpu_seconds_to_write_site": round(time.process_time() - made, 1),
         "files": len(files),
         "bytes_before_data": (folder / "index.html").stat().st_size,
         "bytes_of_rows": sum(path.stat().st_size for path in (folder / "data").glob("rows-*.js")),

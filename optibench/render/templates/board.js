@@ -30,7 +30,11 @@
   }
 
   function keys(column) {
-    const made = (value) => Float64Array.from({ length: rows.count }, (_, row) => value(row));
+    const made = (value) => {
+      const found = new Float64Array(rows.count);
+      for (let row = 0; row < rows.count; row++) found[row] = value(row);
+      return found;
+    };
     if (column === "cost") return made((row) => rows.p50_seconds[row] / rows.batch[row]);
     if (column === "batch") return made((row) => rows.batch[row] * 2 ** 20 + (rows.length[row] || 0));
     if (column === "verified_by") return rows.signed;
@@ -47,8 +51,9 @@
   // 32 bits that are in the order of the values: whole numbers as they are, others as single floats.
   function sortable(values) {
     if (values.every((value) => Number.isNaN(value) || (Number.isInteger(value) && value >= 0 && value < 2 ** 32))) return values;
-    const bits = new Uint32Array(Float32Array.from(values).buffer);
-    return Uint32Array.from(bits, (one) => (one & 0x80000000 ? ~one : one | 0x80000000));
+    const bits = new Uint32Array(new Float32Array(values).buffer);
+    for (let at = 0; at < bits.length; at++) bits[at] = bits[at] & 0x80000000 ? ~bits[at] : bits[at] | 0x80000000;
+    return bits;
   }
 
   // Rows by one column, those without a value last. Equal ones stay as they were: the fastest first. A value and its row
@@ -65,8 +70,10 @@
         if (Number.isNaN(values[row])) none.push(row);
         else packed[count++] = (order === "up" ? bits[row] : 2 ** 32 - 1 - bits[row]) * 2 ** 20 + row;
       }
-      const sorted = packed.subarray(0, count).sort();
-      orders[name] = [Uint32Array.from(sorted, (one) => one % 2 ** 20), none];
+      packed.subarray(0, count).sort();
+      const sorted = new Uint32Array(count);
+      for (let at = 0; at < count; at++) sorted[at] = packed[at] % 2 ** 20;
+      orders[name] = [sorted, none];
     }
     return orders[name];
   }
