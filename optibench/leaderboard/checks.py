@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Container, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -24,7 +24,7 @@ from optibench.leaderboard.submission import Submission
 from optibench.limits import limit_of
 from optibench.results import CaseResult, Comparison, Limits
 from optibench.roofline import BYTES, reached
-from optibench.values import Record, mislabelled
+from optibench.values import Gauged, Record, mislabelled
 
 BEYOND_PEAK = 1.5
 """A product of matrices is not the most a machine can do (docs/limits.md), so a case may be this much faster."""
@@ -68,7 +68,7 @@ def _recomputed(submission: Submission) -> Comparison:
 
 def unchecked(records: Sequence[Record], comparison: Comparison) -> list[str]:
     """What could not be checked, for readers of the board."""
-    limits = _measured_limits(records, comparison.gpus)
+    limits = _measured_limits(records)
     found = {
         f"{case.case}: no peak of {case.target} was measured in the precision that was executed"
         for case in comparison.cases
@@ -230,7 +230,7 @@ def _disjoint(records: Sequence[Record], claimed: Comparison, computed: Comparis
 
 def _peak(records: Sequence[Record], claimed: Comparison, computed: Comparison) -> Iterator[str]:
     """No case computes faster than the machine was seen to."""
-    limits = _measured_limits(records, computed.gpus)
+    limits = _measured_limits(records)
     for case in computed.cases:
         rate, allowed = reached(case), _allowed(case, limits)
         if rate and allowed and rate > allowed:
@@ -240,26 +240,29 @@ def _peak(records: Sequence[Record], claimed: Comparison, computed: Comparison) 
             )
 
 
-def _measured_limits(records: Sequence[Record], gpus: Container[str]) -> dict[str, Limits]:
-    """By target, before any case is taken for the limit. Where others had the cores meanwhile the product's CPU time
-    tells what it would have reached without them; on the targets ``gpus`` it tells nothing."""
+def _measured_limits(records: Sequence[Record]) -> dict[str, Limits]:
+    """By target, before any case is taken for the limit. Where others had the cores meanwhile, the product's CPU time
+    tells what it would have reached without them."""
     found = {}
     limits = [record for record in records if record.case.is_limit]
     for target in dict.fromkeys(record.case.target for record in limits):
         mine = [record for record in limits if record.case.target == target]
         seen = roofline.limits_of(mine)
         rates = dict(seen.operations_per_second)
-        for record in mine if target not in gpus else ():
-            name = record.case.precision
-            alone = [
-                one.amount * len(one.burst.wall_ns) * record.threads / one.burst.cpu_ns * 1e9
-                for one in record.gauged
-                if one.burst.cpu_ns > 0
-            ]
-            if name in rates and alone:
-                rates[name] = max(rates[name], *alone)
+        for record in mine:
+            alone = [rate for one in record.gauged if (rate := _alone(one)) is not None]
+            if record.case.precision in rates and alone:
+                rates[record.case.precision] = max(rates[record.case.precision], *alone)
         found[target] = msgspec.structs.replace(seen, operations_per_second=rates)
     return found
+
+
+def _alone(gauged: Gauged) -> float | None:
+    """Operations a second of a product whose threads never wait for a core; None of a GPU's, which tells no threads."""
+    threads, burst = gauged.detail.get("threads"), gauged.burst
+    if not isinstance(threads, int) or burst.cpu_ns <= 0:
+        return None
+    return gauged.amount * len(burst.wall_ns) * threads / burst.cpu_ns * 1e9
 
 
 def _allowed(case: CaseResult, limits: dict[str, Limits]) -> float | None:

@@ -83,7 +83,7 @@ def records_of(
     for name, peak in PEAKS.items():
         limit = Case(target="cpu", backend="limits", precision=name)
         burst = Burst(block=0, wall_ns=(10**7, 10**7 + 7), cpu_ns=4 * 10**7, switches=0)
-        gauged = (Gauged(amount=int(peak / 100), burst=burst, detail={"how": "a product of matrices"}),)
+        gauged = (Gauged(amount=int(peak / 100), burst=burst, detail={"how": "a product of matrices", "threads": 2}),)
         found.append(record(**{"case": limit, "round": 1, "measurement": None, "gauged": gauged, **common}))
     return found
 
