@@ -64,18 +64,24 @@ def write(run: Path, out: Path | None = None) -> tuple[Path, Manifest]:
     if out.exists():
         raise OptibenchError(f"{out} exists already. Give another file with --out, or remove it.")
     files, left_out = _files(folder.path)
-    manifest = Manifest(
-        run=name,
-        files={name: Member(sha256=_sha256(data), bytes=len(data)) for name, data in files.items()},
-        left_out=tuple(left_out),
-    )
+    manifest, data = packed(name, files, tuple(left_out))
     try:
-        store.write_whole(out, _packed({MANIFEST: msgspec.json.format(strict_json(manifest)), **files}))
+        store.write_whole(out, data)
     except OSError as error:
         raise OptibenchError(
             f"{out} cannot be written: {error.strerror or error}. Give another file with --out."
         ) from error
     return out, manifest
+
+
+def packed(run: str, files: Mapping[str, bytes], left_out: tuple[str, ...] = ()) -> tuple[Manifest, bytes]:
+    """A bundle's manifest and bytes, of the files of the run that is called ``run``."""
+    manifest = Manifest(
+        run=run,
+        files={name: Member(sha256=_sha256(data), bytes=len(data)) for name, data in files.items()},
+        left_out=left_out,
+    )
+    return manifest, _zipped({MANIFEST: msgspec.json.format(strict_json(manifest)), **files})
 
 
 def _files(folder: Path) -> tuple[dict[str, bytes], list[str]]:
@@ -91,7 +97,7 @@ def _files(folder: Path) -> tuple[dict[str, bytes], list[str]]:
     return files, left_out
 
 
-def _packed(files: Mapping[str, bytes]) -> bytes:
+def _zipped(files: Mapping[str, bytes]) -> bytes:
     """A zip that depends on nothing but names and contents: no times, owners or modes of the machine."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as packed:

@@ -7,6 +7,7 @@ pictures or sounds; a Hub id, ``user/name[@revision][:config[:split]]``. Media a
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 from collections.abc import Collection, Mapping, Sequence
@@ -90,7 +91,31 @@ def reference(name: str, used: Sequence[Row]) -> DataRef:
         digest.update(b"\n")
     path = local_path(name)
     shown = name if path is None or name.startswith("package:") else path.name
-    return DataRef(id=shown, sha256=digest.hexdigest(), count=len(used))
+    return DataRef(id=shown, sha256=digest.hexdigest(), count=len(used), rows=fingerprints(used))
+
+
+FINGERPRINT_BYTES = 5
+MOST_FINGERPRINTS = 512
+
+
+def fingerprints(used: Sequence[Row]) -> str:
+    """A few bytes of a digest of what a model is given of each row, in order, in base64. Of more rows than
+    MOST_FINGERPRINTS the least ones stand for all (a bottom-k sketch: Broder, "On the resemblance and containment of
+    documents", 1997): a set that shares many rows with another shares some of these."""
+    digests = {hashlib.sha256(json.dumps(_given(row)).encode()).digest()[:FINGERPRINT_BYTES] for row in used}
+    return base64.b64encode(b"".join(sorted(digests)[:MOST_FINGERPRINTS])).decode()
+
+
+def shared_rows(one: DataRef, other: DataRef) -> int:
+    """How many fingerprints two sets share; 0 too where one of them tells none."""
+    found = []
+    for ref in (one, other):
+        try:
+            packed = base64.b64decode(ref.rows, validate=True)
+        except ValueError:
+            return 0
+        found.append({packed[i : i + FINGERPRINT_BYTES] for i in range(0, len(packed), FINGERPRINT_BYTES)})
+    return len(found[0] & found[1])
 
 
 def _wanted(roles: Mapping[str, Sequence[str]]) -> str:

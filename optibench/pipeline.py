@@ -25,9 +25,7 @@ from optibench.plan import Plan, groups_of
 from optibench.progress import duration
 from optibench.store import Run
 from optibench.turns import Turner, run_round
-from optibench.values import Artifact, Case, Finding, Host, Job, Record, Score, Status
-
-FLOATING = ("fp32", "tf32", "bf16", "fp16")
+from optibench.values import Artifact, Case, Finding, Host, Job, Record, Score, Status, mislabelled
 
 Say = Callable[[str], None]
 Enough = Callable[[Sequence[Record]], bool]
@@ -368,15 +366,3 @@ class Pipeline:
     def _keep(self, record: Record) -> None:
         self.run.append(record)
         self.records.append(record)
-
-
-def mislabelled(asked: str, executed: str) -> str | None:
-    """Why a case must not stand under its label: the runtime ran another precision. None if it ran what was asked,
-    or if it does not say (``none``, ``other``)."""
-    if executed in ("none", "other"):
-        return None
-    if asked.endswith("-weights"):
-        fine = executed in (*FLOATING, "weights")
-    else:
-        fine = executed == asked.partition("-")[0]
-    return None if fine else f"asked for {asked}, but {executed} was executed"

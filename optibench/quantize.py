@@ -15,7 +15,7 @@ from optibench import export, tensorrt_graphs, tools, tracing
 from optibench.cache import Cache, Entry
 from optibench.errors import CaseFailed, OptibenchError, Unsupported, first_line
 from optibench.host import package_versions
-from optibench.values import Artifact, Build, BuildTimes
+from optibench.values import FLOATING, Artifact, Build, BuildTimes
 from optibench.weights import graph_files
 
 if TYPE_CHECKING:
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     Arrays = Mapping[str, numpy.ndarray]
 
 CALIBRATED = ("int8", "fp8", "int4-weights")
-FLOATING = ("fp32", "tf32", "bf16", "fp16")
 INT4_GROUP = 64
 
 RECIPES: dict[tuple[str, str], dict[str, Any]] = {

@@ -32,7 +32,7 @@ def with_shares(records: Sequence[Record], results: Sequence[CaseResult]) -> tup
     ]
     targets = dict.fromkeys(record.case.target for record in records if record.case.is_limit)
     limits = {
-        target: _limits([r for r in records if r.case.target == target and r.case.is_limit]) for target in targets
+        target: limits_of([r for r in records if r.case.target == target and r.case.is_limit]) for target in targets
     }
     limits = {target: _raised(target, found, counted) for target, found in limits.items()}
     caches = {
@@ -53,7 +53,7 @@ def reached(result: CaseResult) -> float | None:
     return 2 * result.multiply_adds / p50 if result.multiply_adds and p50 else None
 
 
-def _limits(records: Sequence[Record]) -> Limits:
+def limits_of(records: Sequence[Record]) -> Limits:
     """One target's limits, from its own records: the best burst counts, since what disturbs only takes away."""
     rates, how = {}, {}
     for record in records:

@@ -121,6 +121,10 @@ def _judged(records: Sequence[Record], case: Case) -> Record | None:
     return next((record for record in records if record.case == case and record.answers_sha256), None)
 
 
+def _rows(record: Record) -> str | None:
+    return record.dataset.sha256 if record.dataset else None
+
+
 def _artifact(records: Sequence[Record], case: Case) -> str | None:
     return next((record.artifact.sha256 for record in records if record.case == case and record.artifact), None)
 
@@ -150,7 +154,7 @@ def _score_change(then: Record | None, now: Record | None) -> Interval | None:
     old, new = _score(then), _score(now)
     if then is None or now is None or old is None or new is None or old.metric != new.metric:
         return None
-    if then.dataset != now.dataset or old.labels != new.labels or len(old.predictions) != len(new.predictions):
+    if _rows(then) != _rows(now) or old.labels != new.labels or len(old.predictions) != len(new.predictions):
         return None
     low, mid, high = stats.paired_change(
         plugins.load("task", now.model.task).METRICS[new.metric],

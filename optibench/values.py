@@ -33,6 +33,8 @@ PRECISIONS = (
 """Every precision name. ``int8``: weights and activations, calibrated; ``int8-dynamic``: weights int8, activations
 quantized while running; ``int8-weights`` and ``int4-weights``: weights only, computed in floating point."""
 
+FLOATING = ("fp32", "tf32", "bf16", "fp16")
+
 LIMITS = "limits"
 """Stands in place of a backend in the records of what the machine reaches at best, such as cpu/limits/fp32."""
 
@@ -293,6 +295,8 @@ class DataRef(Value, frozen=True, kw_only=True):
     id: str
     sha256: str
     count: int
+    rows: str = ""
+    """Fingerprints of what a model is given of each row (data.fingerprints), so that a row of two sets shows."""
 
 
 class Host(Value, frozen=True, kw_only=True):
@@ -363,3 +367,15 @@ class Record(Value, frozen=True, kw_only=True):
     @property
     def case_digest(self) -> str:
         return digest_of((self.case, self.model, self.workload.shapes))
+
+
+def mislabelled(asked: str, executed: str) -> str | None:
+    """Why a case must not stand under its label: the runtime ran another precision. None if it ran what was asked,
+    or if it does not say (``none``, ``other``)."""
+    if executed in ("none", "other"):
+        return None
+    if asked.endswith("-weights"):
+        fine = executed in (*FLOATING, "weights")
+    else:
+        fine = executed == asked.partition("-")[0]
+    return None if fine else f"asked for {asked}, but {executed} was executed"

@@ -4,14 +4,8 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable
-from typing import Any, TypeVar
 
-import msgspec
-
-from optibench.values import Value
-
-Shown = TypeVar("Shown", bound=Value)
+from optibench.value import with_text as with_text
 
 HIDDEN = ("Cc", "Cf", "Cs", "Zl", "Zp")
 """Unicode categories that show nothing but do something: control characters and escape sequences, marks that turn the
@@ -42,23 +36,3 @@ def markdown_plain(text: str) -> str:
     shown = re.sub(r"^(\d*)([-+]|(?<=\d)[.)](?=\s|$))", r"\1\\\2", shown)
     # Bare addresses become links unless the characters that betray them are written as entities.
     return re.sub(r"\bwww\.", "www&#46;", shown.replace("://", "&#58;//"), flags=re.IGNORECASE)
-
-
-def with_text(value: Shown, shown: Callable[[str], str]) -> Shown:
-    """The value with ``shown`` applied to every text in it, so that no renderer can forget one."""
-
-    def walk(value: Any) -> Any:
-        match value:
-            case str():
-                return shown(value)
-            case msgspec.Struct():
-                return msgspec.structs.replace(value, **{f: walk(getattr(value, f)) for f in value.__struct_fields__})
-            case dict():
-                return {walk(key): walk(item) for key, item in value.items()}
-            case tuple() | list():
-                return type(value)(walk(item) for item in value)
-            case _:
-                return value
-
-    changed: Shown = walk(value)
-    return changed

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
 
 Opened = Callable[..., Page]
 
@@ -34,18 +34,22 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def opened(browser: Browser) -> Iterator[Opened]:
-    """``opened(path, fragment="", **context)`` is the page, loaded."""
+    """``opened(path, fragment="", **context)`` is the page, loaded. ``site``: the folder of its site, whose other
+    files it may ask for; ``may_miss``: that one of them is missing is no error of the test."""
     contexts, told = [], []
 
-    def open_page(path: Path, fragment: str = "", **options: Any) -> Page:
+    def open_page(
+        path: Path, fragment: str = "", *, site: Path | None = None, may_miss: bool = False, **options: Any
+    ) -> Page:
         context = browser.new_context(**options)
         contexts.append(context)
         page = context.new_page()
         page.set_default_timeout(10_000)
         address = path.resolve().as_uri()
-        page.on("request", lambda asked: told.append(asked.url) if not allowed(asked.url, address) else None)
+        beside = site.resolve().as_uri() + "/" if site else None
+        page.on("request", lambda asked: told.append(asked.url) if not allowed(asked.url, address, beside) else None)
         page.on("pageerror", lambda error: told.append(str(error)))
-        page.on("console", lambda line: told.append(line.text) if line.type in ("error", "warning") else None)
+        page.on("console", lambda line: told.append(line.text) if is_trouble(line, may_miss) else None)
         page.on("dialog", lambda dialog: (told.append(dialog.message), dialog.dismiss()))
         page.goto(address + fragment)
         return page
@@ -56,6 +60,11 @@ def opened(browser: Browser) -> Iterator[Opened]:
     assert not told
 
 
-def allowed(url: str, address: str) -> bool:
+def allowed(url: str, address: str, beside: str | None) -> bool:
     """The page itself; for a site of several files what lies beside it."""
-    return url.partition("#")[0] == address or url.startswith("data:")
+    return url.partition("#")[0] == address or url.startswith(("data:", *([beside] if beside else [])))
+
+
+def is_trouble(line: ConsoleMessage, may_miss: bool) -> bool:
+    """Whether what a page wrote to its console is an error or a warning."""
+    return line.type in ("error", "warning") and not (may_miss and "ERR_FILE_NOT_FOUND" in line.text)

@@ -1,0 +1,56 @@
+"""Folders that are written whole or not at all: made beside their place, then put there by a rename."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from optibench.errors import OptibenchError
+
+
+def check_free(path: Path, mark: str, what: str) -> None:
+    """Error: at ``path`` lies something that is not ours to replace. Ours has the file ``mark`` in it."""
+    if path.exists() and not path.is_dir():
+        raise OptibenchError(f"{path} is a file; {what} needs a folder. Give another one with --out.")
+    if path.is_dir() and any(path.iterdir()) and not (path / mark).is_file():
+        raise OptibenchError(f"{path} holds something that is not {what}. Give a new folder with --out.")
+
+
+@contextmanager
+def replaced(path: Path) -> Iterator[Path]:
+    """A new folder to fill, which takes the place of ``path`` when all went well. Else ``path`` stays as it was.
+
+    Error: the system refuses to write there.
+    """
+    path = path.resolve()
+    new = path.with_name(f".{path.name}.{os.getpid()}.new")
+    old = path.with_name(f".{path.name}.{os.getpid()}.old")
+    try:
+        new.mkdir(parents=True)
+        yield new
+        had = path.exists()
+        if had:
+            path.rename(old)
+        try:
+            new.rename(path)
+        except BaseException:
+            if had:
+                old.rename(path)
+            raise
+    except OSError as error:
+        raise OptibenchError(
+            f"{path} cannot be written: {error.strerror or error}. What was there before is kept."
+        ) from error
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
+        if path.exists():
+            shutil.rmtree(old, ignore_errors=True)
+
+
+def put(path: Path, data: bytes) -> None:
+    """Writes a file and the folders above it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data)

@@ -1,0 +1,1 @@
+"""Runs that are shown in public: packed, checked, signed, merged into the rows of a board (docs/leaderboard.md)."""
