@@ -69,7 +69,7 @@ def publish_site(site: Path, to: str, public: bool, branch: str | None, dry_run:
 def _quiet_unless_watched() -> None:
     """Bars of progress are for a terminal; in a log they are noise."""
     if not sys.stderr.isatty():
-        from huggingface_hub.utils import disable_progress_bars
+        from huggingface_hub.utils import disable_progress_bars  # type: ignore[attr-defined]
 
         disable_progress_bars()
 

@@ -136,7 +136,7 @@ def space_card(repo: str, before: bytes | None) -> str:
 
 def _card(data: CardData, body: str, before: bytes | None, **unless_said: str) -> str:
     """The metadata and the body as README.md. Of the card ``before`` all is kept that these metadata do not say."""
-    from huggingface_hub.utils import yaml_dump
+    from huggingface_hub.utils import yaml_dump  # type: ignore[attr-defined]
 
     told: dict[str, Any] = data.to_dict()  # type: ignore[no-untyped-call]
     kept = _metadata(before)
