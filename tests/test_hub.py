@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from tests.conftest import Optibench
@@ -74,6 +75,22 @@ def test_a_model_fetched_once_runs_without_the_network_and_says_so(ask: Any, hub
     away = ask("user/classifier", HF_ENDPOINT="http://127.0.0.1:9")
     assert away.returncode == 0, away.stderr
     assert "fetched before" in away.stderr
+
+
+def test_a_download_that_breaks_off_is_gone_on_with(ask: Any, hub: Hub, tmp_path: Path) -> None:
+    from safetensors.numpy import load, save
+
+    files = hub.repo("user/classifier").head
+    # The client writes 10 MiB at a time: what it has of a smaller file is lost with the connection.
+    more = {**load(files["model.safetensors"]), "more": np.ones(6 << 20, np.float32)}
+    hub.put("user/large", {**files, "model.safetensors": save(more)})
+    hub.cut["model.safetensors"] = 15 << 20
+    done = ask("user/large", "--task", "text-classification")
+    assert done.returncode == 0, done.stderr
+    assert hub.cut == {}
+    assert hub.ranges == [("model.safetensors", f"bytes={10 << 20}-")]
+    (got,) = (tmp_path / "hf").rglob("snapshots/*/model.safetensors")
+    assert got.read_bytes() == hub.repo("user/large").head["model.safetensors"]
 
 
 @pytest.mark.parametrize(

@@ -140,8 +140,9 @@ def _card(data: CardData, body: str, before: bytes | None, **unless_said: str) -
 
     told: dict[str, Any] = data.to_dict()  # type: ignore[no-untyped-call]
     kept = _metadata(before)
-    tags = [*told.get("tags", ()), *(tag for tag in kept.get("tags") or () if isinstance(tag, str))]
-    merged = {**unless_said, **kept, **told, **({"tags": list(dict.fromkeys(tags))} if tags else {})}
+    theirs = kept.get("tags")
+    tags = [*told.get("tags", ()), *(theirs if isinstance(theirs, list) else ())]
+    merged = {**unless_said, **kept, **told, "tags": list(dict.fromkeys(map(str, tags)))}
     return f"---\n{yaml_dump(merged, sort_keys=False).strip()}\n---\n\n{body}\n"
 
 

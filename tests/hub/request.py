@@ -40,7 +40,7 @@ class Request(BaseHTTPRequestHandler):
     def answer(self, content: bytes, status: int = 200, **headers: str) -> None:
         """Sends an answer; of a HEAD just what stands above it."""
         self.send_response(status)
-        for name, value in {"Content-Length": str(len(content)), **headers}.items():
+        for name, value in {"Content_Length": str(len(content)), **headers}.items():
             self.send_header(name.replace("_", "-"), value)
         self.end_headers()
         if self.command != "HEAD":
