@@ -79,9 +79,7 @@ def site(path: Path, to: str, *, private: bool = True, branch: str | None = None
     path = path.expanduser()
     if not (path / boards.MARK).is_file():
         raise OptibenchError(f"{path} holds no board: expected a folder that optibench leaderboard build wrote.")
-    files: dict[str, Content] = {
-        file.relative_to(path).as_posix(): file for file in sorted(path.rglob("*")) if file.is_file()
-    }
+    files = _files_in(path)
     there = None if dry_run else upload.look(place)
     names = _ours(place, there, boards.MARK)
     before = upload.read(place, there, package.README) if there else None
@@ -122,9 +120,7 @@ def _build(path: Path, place: Place, named: str | None, private: bool, dry_run: 
             picture=picture, before=before,
         )  # fmt: skip
         readme.write_text(text, encoding="utf-8")
-        files: dict[str, Content] = {
-            file.relative_to(folder).as_posix(): file for file in sorted(folder.rglob("*")) if file.is_file()
-        }
+        files = _files_in(folder)
         gone = sorted((_files_of(place, there) & names) - files.keys())
         message = f"{result.backend} {result.precision} of {plain(comparison.model.id)}"[:200]
         return _ship(Upload(place, files, message, gone, private), there)
@@ -192,6 +188,14 @@ def _is_whole(artifact: Artifact) -> bool:
         except (OSError, OptibenchError):
             return False
     return weights.digest(weights.graph_files(path)) == artifact.sha256
+
+
+def _files_in(folder: Path) -> dict[str, Content]:
+    """Every file below a folder, by its name there. Error: one is a link, which may lead anywhere on this machine."""
+    found = sorted(path for path in folder.rglob("*") if path.is_symlink() or path.is_file())
+    if link := next((path for path in found if path.is_symlink()), None):
+        raise OptibenchError(f"{link} is a link, and only files are sent. Put the file there, or take the link away.")
+    return {file.relative_to(folder).as_posix(): file for file in found}
 
 
 def _ours(place: Place, there: There | None, mark: str) -> frozenset[str]:

@@ -1,6 +1,7 @@
 """Writing to the Hugging Face Hub: where to, what lies there, one commit, and what the Hub says in words.
 
-The token is huggingface_hub's own affair (HF_TOKEN, or what ``hf auth login`` kept): it is never read here.
+The token is huggingface_hub's own affair (HF_TOKEN, or what ``hf auth login`` kept): it is looked at once, so that one
+which no header can hold is not quoted in an error, and kept nowhere.
 """
 
 from __future__ import annotations
@@ -8,10 +9,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from optibench import hub
 from optibench.errors import OptibenchError, first_line
+
+if TYPE_CHECKING:
+    from huggingface_hub import HfApi
 
 Kind = Literal["model", "dataset", "space"]
 Content = Path | bytes
@@ -99,18 +103,27 @@ def place_from_text(text: str, kinds: Sequence[Kind], branch: str | None = None)
     return Place(SCHEMES[scheme], repo, branch)
 
 
+def _api() -> HfApi:
+    from huggingface_hub import HfApi
+
+    # With the token also where HF_HUB_DISABLE_IMPLICIT_TOKEN keeps it out of reading.
+    return HfApi(token=True)
+
+
 def look(place: Place) -> There:
     """What lies there. Errors: no token, no network, the Hub refuses."""
-    from huggingface_hub import HfApi, constants, errors, get_token
+    from huggingface_hub import constants, errors, get_token
 
     if constants.HF_HUB_OFFLINE:
         raise OptibenchError(f"HF_HUB_OFFLINE is set, so nothing can be sent to {place.name}. Unset it.")
-    if get_token() is None:
+    token = get_token()
+    if token is None or not (token.isascii() and token.isprintable()):
+        what = "that may write" if token is None else "and the one that is set has characters that none has"
         raise OptibenchError(
-            f"Writing to {place.name} needs a token of the Hub that may write: run hf auth login, or set HF_TOKEN. "
+            f"Writing to {place.name} needs a token of the Hub {what}: run hf auth login, or set HF_TOKEN. "
             "--dry-run needs none."
         )
-    api = HfApi()
+    api = _api()
     try:
         found = api.repo_info(place.repo, repo_type=place.kind, timeout=hub.TIMEOUT_SECONDS)
         branch = place.branch
@@ -130,14 +143,12 @@ def look(place: Place) -> There:
 
 def read(place: Place, there: There, name: str) -> bytes | None:
     """A small file that lies there; None if there is none."""
-    from huggingface_hub import HfApi
-
     if name not in (there.files or ()):
         return None
     at = place.branch if there.has_branch else None
     try:
         # Never by the cache: its copy may be older than what somebody else wrote a moment ago.
-        found = HfApi().hf_hub_download(place.repo, name, repo_type=place.kind, revision=at, force_download=True)
+        found = _api().hf_hub_download(place.repo, name, repo_type=place.kind, revision=at, force_download=True)
         return Path(found).read_bytes()
     except Exception as error:
         raise _said(place, error) from error
@@ -157,16 +168,16 @@ def send(upload: Upload, there: There) -> Sent:
 
     Errors: no network; the Hub refuses (the token, the name, the card, too many requests, trouble of its own).
     """
-    from huggingface_hub import CommitOperationAdd, CommitOperationCopy, CommitOperationDelete, HfApi
+    from huggingface_hub import CommitOperationAdd, CommitOperationCopy, CommitOperationDelete
 
-    place, api = upload.place, HfApi()
+    place, api = upload.place, _api()
     where: dict[str, Any] = {"repo_id": place.repo, "repo_type": place.kind}
     notes = check_visible(place, there, upload.private)
-    operations: list[CommitOperationAdd | CommitOperationCopy | CommitOperationDelete] = [
-        *(CommitOperationAdd(n, c if isinstance(c, bytes) else str(c)) for n, c in sorted(upload.files.items())),
-        *(CommitOperationDelete(name, is_folder=False) for name in sorted(upload.remove)),
-    ]
     try:
+        operations: list[CommitOperationAdd | CommitOperationCopy | CommitOperationDelete] = [
+            *(CommitOperationAdd(n, c if isinstance(c, bytes) else str(c)) for n, c in sorted(upload.files.items())),
+            *(CommitOperationDelete(name, is_folder=False) for name in sorted(upload.remove)),
+        ]
         if there.files is None:
             api.create_repo(
                 **where,
@@ -199,7 +210,10 @@ def _said(place: Place, error: Exception) -> OptibenchError:
             "hf auth whoami tells whose it is; hf auth login takes another."
         )
     if status in (400, 409, 412):
-        return OptibenchError(f"The Hub did not take what was sent to {place.name}: {first_line(error)}.")
+        return OptibenchError(
+            f"The Hub did not take what was sent to {place.name} ({status}): {first_line(error)}. If somebody else "
+            "wrote there at the same time, run the command again."
+        )
     if answer := hub.answered(place.repo, place.branch, error):
         return answer
     if isinstance(error, ValueError):  # what the client itself refuses, a card that the Hub finds fault with among it

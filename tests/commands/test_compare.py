@@ -123,7 +123,11 @@ def test_the_runs_folder_holds_records_table_parquet_and_report(
 
 
 def test_a_build_of_it_is_published_and_runs_from_the_hub(
-    optibench: Optibench, finished: tuple[Path, subprocess.CompletedProcess[str]], tmp_path: Path
+    optibench: Optibench,
+    finished: tuple[Path, subprocess.CompletedProcess[str]],
+    tiny_classifier: Path,
+    reviews: Path,
+    tmp_path: Path,
 ) -> None:
     with Hub(token=TOKEN) as hub:
         done = optibench(
@@ -134,7 +138,8 @@ def test_a_build_of_it_is_published_and_runs_from_the_hub(
         files = hub.repo("user/tiny").head
     for name, content in files.items():
         (tmp_path / name).write_bytes(content)
-        assert str(finished[0].parent).encode() not in content, name
+        for folder in (finished[0].parent, tiny_classifier.parent, reviews.parent):
+            assert str(folder).encode() not in content, name
     lines = re.findall(r"```python\n(.*?)```", files["README.md"].decode(), re.DOTALL)[0]
     ran = subprocess.run([sys.executable, "-c", lines], cwd=tmp_path, capture_output=True, text=True)
     assert ran.stdout == "[(1, 2)]\n", ran.stderr
