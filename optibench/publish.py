@@ -153,7 +153,7 @@ def _folder(path: Path, result: CaseResult, place: Place, say: Say) -> Iterator[
     kept = runs.open_kept(path)
     records, _ = kept.records()
     case = Case(target=result.target, backend=result.backend, precision=result.precision)
-    artifact = next(r.artifact for r in reversed(records) if r.case == case and r.artifact)
+    artifact = next((r.artifact for r in reversed(records) if r.case == case and r.artifact), None)
     try:
         plan = msgspec.convert(kept.start()["plan"], Plan)
     except (KeyError, TypeError, msgspec.ValidationError) as error:
@@ -161,7 +161,7 @@ def _folder(path: Path, result: CaseResult, place: Place, say: Say) -> Iterator[
     again = f"Make it again: measure {plan.model.ref.id} anew on this machine, then publish that run."
     if not Path(plan.model.path).exists():
         raise OptibenchError(f"The model of this run, whose tokenizer goes with the build, is no longer here. {again}")
-    if not Path(artifact.path).is_file() or not _is_whole(artifact):
+    if artifact is None or not _is_whole(artifact):
         raise OptibenchError(
             f"The build {case.name} that was measured is no longer in the cache, or is not what was measured. {again}"
         )
@@ -182,6 +182,8 @@ def _example(plan: Plan, say: Say) -> Arrays:
 def _is_whole(artifact: Artifact) -> bool:
     """Whether what lies there is what was measured: an entry of the cache as a whole, or the user's own graph."""
     path = Path(artifact.path)
+    if not path.is_file():
+        return False
     if artifact.recipe:
         try:
             return Cache(path.parent.parent.parent).verify(path.parent.name).sha256 == artifact.sha256
