@@ -23,6 +23,7 @@ from optibench.commands.gate import baseline_group, gate
 from optibench.commands.history import bundle_run, history, replay
 from optibench.commands.leaderboard import leaderboard
 from optibench.commands.lists import list_backends, list_targets
+from optibench.commands.publish import publish
 from optibench.commands.report import report
 from optibench.errors import OptibenchError
 from optibench.options import INTERRUPTED, Commands
@@ -50,7 +51,7 @@ def cli(debug: bool) -> None:
 
 
 for command in (
-    *(compare, report, diff, export, doctor, gate, baseline_group, history, replay, bundle_run, leaderboard),
+    *(compare, report, diff, export, doctor, gate, baseline_group, history, replay, bundle_run, publish, leaderboard),
     *(list_targets, list_backends, cache_group, env_group),
 ):
     cli.add_command(command)

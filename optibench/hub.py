@@ -42,10 +42,10 @@ def fetch(name: str, revision: str | None, allow_pickle: bool, say: Say) -> Snap
     try:
         info = huggingface_hub.HfApi().model_info(name, revision=revision, timeout=TIMEOUT_SECONDS)
     except Exception as error:  # httpx, huggingface_hub and the operating system each have their own
-        if answer := _answered(name, revision, error):
+        if answer := answered(name, revision, error):
             raise answer from error
-        snapshot = _cached(name, revision, allow_pickle, f"{_endpoint()} cannot be reached")
-        say(f"{_endpoint()} cannot be reached; using the copy of {name} that was fetched before.")
+        snapshot = _cached(name, revision, allow_pickle, f"{endpoint()} cannot be reached")
+        say(f"{endpoint()} cannot be reached; using the copy of {name} that was fetched before.")
         return snapshot
     names = [sibling.rfilename for sibling in info.siblings or ()]
     patterns = list(PATTERNS)
@@ -70,7 +70,7 @@ def fetch(name: str, revision: str | None, allow_pickle: bool, say: Say) -> Snap
             etag_timeout=TIMEOUT_SECONDS,
         )
     except Exception as error:
-        raise _answered(name, revision, error) or OptibenchError(
+        raise answered(name, revision, error) or OptibenchError(
             f"{name} could not be fetched whole: {first_line(error)}. Run the command again: what came is kept."
         ) from error
     return Snapshot(path=Path(folder), commit=Path(folder).name, pipeline_tag=info.pipeline_tag)
@@ -87,14 +87,15 @@ def check_dataset(name: str, revision: str | None) -> None:
     try:
         huggingface_hub.HfApi().dataset_info(name, revision=revision, timeout=TIMEOUT_SECONDS)
     except Exception as error:
-        if _answered(name, revision, error) is None:
+        if answered(name, revision, error) is None:
             raise OptibenchError(
-                f"The Hub data set {name} cannot be read: {_endpoint()} cannot be reached. Connect to the network, or "
+                f"The Hub data set {name} cannot be read: {endpoint()} cannot be reached. Connect to the network, or "
                 "give a local file; if it was fetched before, HF_HUB_OFFLINE=1 takes that copy."
             ) from error
 
 
-def _endpoint() -> str:
+def endpoint() -> str:
+    """The Hub's address (HF_ENDPOINT)."""
     from huggingface_hub import constants
 
     return str(constants.ENDPOINT)
@@ -119,7 +120,7 @@ def _cached(name: str, revision: str | None, allow_pickle: bool, why: str) -> Sn
     return Snapshot(path=folder, commit=folder.name, pipeline_tag=None)
 
 
-def _answered(name: str, revision: str | None, error: Exception) -> OptibenchError | None:
+def answered(name: str, revision: str | None, error: Exception) -> OptibenchError | None:
     """What the Hub said, in words; None if it said nothing (no network)."""
     from huggingface_hub import errors
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from optibench.arrays import Arrays
 
 MANIFEST = "optibench.json"
+README = "README.md"
 PACKAGE_SCHEMA = 1
 HERE = "here = Path(__file__).parent if '__file__' in globals() else Path('.')"
 TOKENIZER_FILES = (
@@ -76,13 +77,9 @@ def write(plan: Plan, out: Path, cache: Cache, say: Callable[[str], None]) -> Pa
         with Workshop(plan, cache, folder / "build.log", say) as workshop:
             say(f"building {case.case.name}")
             artifact = workshop.artifact(case.case)
-            example = cache.path(workshop.inputs(plan.model).key) / f"shape-{plan.workload.shapes[0].name}.npz"
-            arrays = next(batches_of(example))
+            arrays = inputs_of(plan, workshop, cache)
         (folder / "build.log").unlink(missing_ok=True)
-        file = _copy_graph(artifact, folder)
-        _copy_tokenizer(plan.model, folder)
-        _write_manifest(folder, plan.model, case.case, artifact, file)
-        (folder / "README.md").write_text(readme(plan.model, case.case, artifact, file.name, arrays), encoding="utf-8")
+        file = fill(folder, plan.model, case.case, artifact, lambda: arrays)
         folder.chmod(0o755)
         if out.exists():
             out.rmdir()
@@ -92,6 +89,31 @@ def write(plan: Plan, out: Path, cache: Cache, say: Callable[[str], None]) -> Pa
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     return out / file.name
+
+
+def inputs_of(plan: Plan, workshop: Workshop, cache: Cache) -> Arrays:
+    """A model's inputs by name, as they were prepared for measuring its first shape."""
+    entry = workshop.inputs(plan.model)
+    return next(batches_of(cache.path(entry.key) / f"shape-{plan.workload.shapes[0].name}.npz"))
+
+
+def fill(
+    folder: Path,
+    model: Model,
+    case: Case,
+    artifact: Artifact,
+    example: Callable[[], Arrays],
+    get: Sequence[str] = (),
+) -> Path:
+    """Puts a finished artifact into an empty folder with all that is needed to use it; gives the graph's file.
+    ``example`` gives inputs, and is asked for a graph that no tokenizer feeds; ``get`` are commands by which a reader
+    of its README comes by the folder."""
+    file = _copy_graph(artifact, folder)
+    _copy_tokenizer(model, folder)
+    _write_manifest(folder, model, case, artifact, file)
+    text = readme(model, case, artifact, file.name, example, get)
+    (folder / README).write_text(text, encoding="utf-8")
+    return file
 
 
 def opened(folder: Path) -> Package:
@@ -158,15 +180,17 @@ def _copy_tokenizer(model: Model, folder: Path) -> None:
         shutil.copy(home / "config.json", folder / "config.json")
 
 
-def readme(model: Model, case: Case, artifact: Artifact, file: str, arrays: Arrays) -> str:
-    """A README of a few lines of code that run as they stand, in the folder's parent or anywhere; ``arrays`` is an
-    example of the inputs, for a graph that no tokenizer feeds."""
+def readme(
+    model: Model, case: Case, artifact: Artifact, file: str, example: Callable[[], Arrays], get: Sequence[str] = ()
+) -> str:
+    """A README of a few lines of code that run as they stand, in the folder's parent or anywhere; the rest as ``fill``
+    has it."""
     text = kind_of(plugins.load("task", model.ref.task)) == "text" and bool(tokenizer_digest(model))
     feeds = (
         'inputs = AutoTokenizer.from_pretrained(here)(["Which build should I ship?"], return_tensors="np")'
         if text
         else "inputs = {  # put your own arrays here\n"
-        + "".join(f"    {name!r}: numpy.ones({a.shape}, {a.dtype.name!r}),\n" for name, a in arrays.items())
+        + "".join(f"    {name!r}: numpy.ones({a.shape}, {a.dtype.name!r}),\n" for name, a in example().items())
         + "}"
     )
     backend = plugins.load("backend", case.backend)
@@ -176,12 +200,13 @@ def readme(model: Model, case: Case, artifact: Artifact, file: str, arrays: Arra
         ways.append(_transformers_lines(feeds))
     code = "\n\n".join(f"```python\n{lines}\n```" for lines in ways)
     shown = markdown_plain(model.ref.id)
+    commands = "\n    ".join([*get, f"pip install {' '.join(needs)}"])
     return f"""# {shown}: {case.backend} {case.precision}
 
 Built by optibench {__version__} from {shown} at revision {model.ref.revision} ({model.ref.task}).
 The graph is `{file}`, sha256 of its content `{artifact.sha256}`.
 
-    pip install {" ".join(needs)}
+    {commands}
 
 {_made_for(artifact)}{code}
 """

@@ -7,10 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from tests.conftest import Optibench
-from tests.hub.server import COMMIT, Hub
+from tests.hub.server import Hub
 
 TOKEN = "hf_secretsecretsecret"
 
@@ -19,8 +20,9 @@ TOKEN = "hf_secretsecretsecret"
 def hub(tiny_classifier: Path) -> Iterator[Hub]:
     files = {p.name: p.read_bytes() for p in tiny_classifier.iterdir()}
     with Hub() as running:
-        running.repos["user/classifier"] = {**files, "onnx/model.onnx": b"not wanted", "tf_model.h5": b"not wanted"}
-        running.tags["user/classifier"] = "text-classification"
+        unwanted = {"onnx/model.onnx": b"not wanted", "tf_model.h5": b"not wanted"}
+        commit = running.put("user/classifier", {**files, **unwanted}, pipeline_tag="text-classification")
+        running.repo("user/classifier").tags["v1"] = commit
         yield running
 
 
@@ -40,12 +42,12 @@ def ask(optibench: Optibench, hub: Hub, tmp_path: Path) -> Any:
     return run
 
 
-def test_a_hub_id_resolves_to_its_commit_and_task(ask: Any) -> None:
+def test_a_hub_id_resolves_to_its_commit_and_task(ask: Any, hub: Hub) -> None:
     done = ask("user/classifier")
     assert done.returncode == 0, done.stderr
     model = json.loads(done.stdout)["model"]
     assert model["id"] == "user/classifier"
-    assert model["revision"] == COMMIT
+    assert model["revision"] == hub.repo("user/classifier").refs["main"]
     assert model["task"] == "text-classification"
     assert model["source"] == "hub"
     assert len(model["weights_sha256"]) == 64
@@ -69,10 +71,26 @@ def test_a_model_fetched_once_runs_without_the_network_and_says_so(ask: Any, hub
     assert ask("user/classifier").returncode == 0
     offline = ask("user/classifier", HF_HUB_OFFLINE="1")
     assert offline.returncode == 0, offline.stderr
-    assert json.loads(offline.stdout)["model"]["revision"] == COMMIT
+    assert json.loads(offline.stdout)["model"]["revision"] == hub.repo("user/classifier").refs["main"]
     away = ask("user/classifier", HF_ENDPOINT="http://127.0.0.1:9")
     assert away.returncode == 0, away.stderr
     assert "fetched before" in away.stderr
+
+
+def test_a_download_that_breaks_off_is_gone_on_with(ask: Any, hub: Hub, tmp_path: Path) -> None:
+    from safetensors.numpy import load, save
+
+    files = hub.repo("user/classifier").head
+    # The client writes 10 MiB at a time: what it has of a smaller file is lost with the connection.
+    more = {**load(files["model.safetensors"]), "more": np.ones(6 << 20, np.float32)}
+    hub.put("user/large", {**files, "model.safetensors": save(more)})
+    hub.cut["model.safetensors"] = 15 << 20
+    done = ask("user/large", "--task", "text-classification")
+    assert done.returncode == 0, done.stderr
+    assert hub.cut == {}
+    assert hub.ranges == [("model.safetensors", f"bytes={10 << 20}-")]
+    (got,) = (tmp_path / "hf").rglob("snapshots/*/model.safetensors")
+    assert got.read_bytes() == hub.repo("user/large").head["model.safetensors"]
 
 
 @pytest.mark.parametrize(
@@ -103,11 +121,8 @@ def test_an_unknown_revision_is_named(ask: Any) -> None:
 
 
 def test_pickled_weights_on_the_hub_are_refused_before_they_are_fetched(ask: Any, hub: Hub) -> None:
-    files = hub.repos["user/classifier"]
-    hub.repos["user/pickled"] = {
-        "config.json": files["config.json"],
-        "pytorch_model.bin": files["model.safetensors"],
-    }
+    files = hub.repo("user/classifier").head
+    hub.put("user/pickled", {"config.json": files["config.json"], "pytorch_model.bin": files["model.safetensors"]})
     done = ask("user/pickled")
     assert done.returncode == 2
     assert "--allow-pickle" in done.stderr
@@ -115,7 +130,7 @@ def test_pickled_weights_on_the_hub_are_refused_before_they_are_fetched(ask: Any
 
 
 def test_a_hub_data_set_judges_accuracy(ask: Any, hub: Hub, reviews: Path, tmp_path: Path) -> None:
-    hub.repos["user/reviews"] = {"train.csv": reviews.read_bytes(), "README.md": b"---\nlicense: mit\n---\n"}
+    hub.put("user/reviews", {"train.csv": reviews.read_bytes(), "README.md": b"---\nlicense: mit\n---\n"}, "datasets")
     done = ask(
         "user/classifier", "--dataset", "user/reviews", "--columns", "text=review,label=verdict",
         HF_DATASETS_CACHE=str(tmp_path / "datasets"),

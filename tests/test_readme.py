@@ -19,15 +19,15 @@ README = (ROOT / "README.md").read_text()
 PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]
 
 
-def commands() -> list[str]:
-    """Every optibench command in the README's shell blocks."""
-    blocks = re.findall(r"```bash\n(.*?)```", README, re.DOTALL)
+def commands(page: str = README) -> list[str]:
+    """Every optibench command in a page's shell blocks."""
+    blocks = re.findall(r"```bash\n(.*?)```", page, re.DOTALL)
     lines = [part.strip() for block in blocks for line in block.splitlines() for part in line.split("&&")]
     return [line for line in lines if line.startswith("optibench ")]
 
 
-@pytest.mark.parametrize("line", commands())
-def test_every_command_of_the_readme_is_one_that_the_program_takes(line: str) -> None:
+@pytest.mark.parametrize("line", [*commands(), *commands((ROOT / "docs" / "publishing.md").read_text())])
+def test_every_command_of_the_readme_and_of_publishing_is_one_that_the_program_takes(line: str) -> None:
     words = shlex.split(line)[1:]
     command: click.Command = cli.cli
     while isinstance(command, click.Group):

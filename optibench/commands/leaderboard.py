@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from optibench.commands.publish import publish_site
 from optibench.options import Commands
 from optibench.progress import Progress
 
@@ -99,3 +100,6 @@ def build(
     if done.refused:
         click.echo(render.lines(done.refused), err=True, nl=False)
     click.echo(f"{done.path}: {counted(done.rows, 'row')} of {counted(done.submissions, 'submission')}")
+
+
+leaderboard.add_command(publish_site)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -18,6 +19,8 @@ import pytest
 import optibench
 from optibench.results import json_schema
 from tests.conftest import Optibench
+from tests.hub.server import Hub
+from tests.published import TOKEN, hub_env
 
 FakeTarget = Callable[..., Path]
 QUICK = ("--rounds", "2", "--budget", "5s", "--length", "16")
@@ -117,6 +120,29 @@ def test_the_runs_folder_holds_records_table_parquet_and_report(
     assert pyarrow.parquet.read_table(run / "records.parquet").num_rows > 0
     assert "cpu/openvino/int8" in (run / "report.md").read_text()
     assert not list(run.glob(".*"))  # nothing half-made is left
+
+
+def test_a_build_of_it_is_published_and_runs_from_the_hub(
+    optibench: Optibench,
+    finished: tuple[Path, subprocess.CompletedProcess[str]],
+    tiny_classifier: Path,
+    reviews: Path,
+    tmp_path: Path,
+) -> None:
+    with Hub(token=TOKEN) as hub:
+        done = optibench(
+            "publish", finished[0], "--to", "hub:user/tiny", "--case", "cpu/openvino/int8",
+            env=hub_env(hub, tmp_path / "hf"),
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        files = hub.repo("user/tiny").head
+    for name, content in files.items():
+        (tmp_path / name).write_bytes(content)
+        for folder in (finished[0].parent, tiny_classifier.parent, reviews.parent):
+            assert str(folder).encode() not in content, name
+    lines = re.findall(r"```python\n(.*?)```", files["README.md"].decode(), re.DOTALL)[0]
+    ran = subprocess.run([sys.executable, "-c", lines], cwd=tmp_path, capture_output=True, text=True)
+    assert ran.stdout == "[(1, 2)]\n", ran.stderr
 
 
 def test_a_run_opens_again_from_python(finished: tuple[Path, subprocess.CompletedProcess[str]], tmp_path: Path) -> None:

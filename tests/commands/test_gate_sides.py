@@ -22,7 +22,7 @@ from optibench.plan import Request
 from optibench.values import Record
 from optibench.verdicts import GateResult
 from tests.conftest import WORDS, Optibench, write_fake_target
-from tests.hub.server import COMMIT, OLDER, Hub
+from tests.hub.server import Hub
 
 USUAL: dict[str, dict[str, Any]] = {
     "fp32": {"latency_seconds": 0.500, "call_noise": 0.01},
@@ -332,8 +332,9 @@ def test_two_revisions_of_a_hub_model_take_turns_in_one_run(
 ) -> None:
     targets = write_fake_target(tmp_path / "targets", **USUAL)
     with Hub() as hub:
-        hub.repos["user/model"] = {path.name: path.read_bytes() for path in tiny_bert.iterdir()}
-        hub.older["user/model"] = {path.name: path.read_bytes() for path in Path(older).iterdir()}
+        first = hub.put("user/model", {path.name: path.read_bytes() for path in Path(older).iterdir()})
+        hub.repo("user/model").tags["v0"] = first
+        second = hub.put("user/model", {path.name: path.read_bytes() for path in tiny_bert.iterdir()})
         there = {"HF_ENDPOINT": hub.url, "HF_HOME": str(tmp_path / "hf"), "HF_HUB_OFFLINE": "0"}
         done = optibench(
             *("gate", "user/model", "--against", "v0", "--run-dir", "run", "--rounds", "2", "--length", "16"),
@@ -342,7 +343,7 @@ def test_two_revisions_of_a_hub_model_take_turns_in_one_run(
         )  # fmt: skip
     assert done.returncode == 0, done.stderr
     found = {record.case.variant: record.model for record in records(tmp_path / "run")}
-    assert (found[""].revision, found["against"].revision) == (COMMIT, OLDER)
+    assert (found[""].revision, found["against"].revision) == (second, first)
     assert found[""].weights_sha256 != found["against"].weights_sha256
     assert "The model's revision differs: new weights." in done.stdout
 

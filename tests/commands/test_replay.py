@@ -18,7 +18,7 @@ from optibench.strict_json import sealed_json, strict_json
 from optibench.values import Record, Score
 from tests.conftest import Optibench, write_fake_target
 from tests.factories import comparison, host, interval, record
-from tests.hub.server import COMMIT, Hub
+from tests.hub.server import Hub
 from tests.kept import INT8, REFERENCE, records_of
 
 FakeTarget = Callable[..., Path]
@@ -261,7 +261,7 @@ def test_a_hub_model_is_fetched_again_at_its_commit(
     optibench: Optibench, tiny_bert: Path, fake_target: FakeTarget, tmp_path: Path
 ) -> None:
     with Hub() as hub:
-        hub.repos["user/encoder"] = {path.name: path.read_bytes() for path in tiny_bert.iterdir()}
+        commit = hub.put("user/encoder", {path.name: path.read_bytes() for path in tiny_bert.iterdir()})
         env = {"HF_ENDPOINT": hub.url, "HF_HUB_OFFLINE": "0", "HF_HUB_DISABLE_XET": "1"}
         done = optibench(
             "compare", "user/encoder", "--task", "feature-extraction", "--targets", "pretend", "--targets-dir",
@@ -273,8 +273,8 @@ def test_a_hub_model_is_fetched_again_at_its_commit(
             "replay", tmp_path / "run", "--out", tmp_path / "again", env={**env, "HF_HOME": str(tmp_path / "two")}
         )
         assert done.returncode == 0, done.stderr
-        assert any(path.endswith(f"/revision/{COMMIT}") for path, _ in hub.asked)
-    assert found_in(tmp_path / "again")["model"]["revision"] == COMMIT
+        assert any(path.endswith(f"/revision/{commit}") for path, _ in hub.asked)
+    assert found_in(tmp_path / "again")["model"]["revision"] == commit
 
 
 # Side by side, from records alone

@@ -1,54 +1,44 @@
-"""The read half of the Hub's API on loopback: just what huggingface_hub's own client asks for.
+"""The smallest Hub on loopback that huggingface_hub's own client can read from and write to.
 
-Repositories are dicts of file name to content; ``Hub.fail`` makes a repository answer with an error. A real server and
-the real client: what is tested is how optibench gets on with both.
+A real server and the real client: what is tested is how optibench gets on with both. No packaged server takes writes.
+``Hub.fail`` makes paths answer with an error, ``Hub.cut`` breaks a download off. Large files come by the LFS protocol,
+whole or in parts (large_files.py); the Hub's newer one for them, Xet, is turned off in tests (HF_HUB_DISABLE_XET).
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 import re
 import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Mapping
+from contextlib import nullcontext
+from http.server import ThreadingHTTPServer
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
-COMMIT = "1234567890abcdef1234567890abcdef12345678"
-OLDER = "0123456789abcdef0123456789abcdef01234567"
-"""The commit of a repository's ``older`` files, which its tag v0 names."""
-ERRORS = {
-    "RepoNotFound": 404,
-    "RevisionNotFound": 404,
-    "EntryNotFound": 404,
-    "GatedRepo": 403,
-}
+from tests.hub import large_files, routes
+from tests.hub.repos import Commit, Repo
+from tests.hub.request import Refused, Request
 
 
 class Hub:
-    """A Hub at ``url``; a context manager. ``asked`` lists every path that was requested."""
+    """A Hub at ``url``; a context manager.
 
-    def __init__(self) -> None:
-        self.repos: dict[str, dict[str, bytes]] = {}
-        self.older: dict[str, dict[str, bytes]] = {}
-        self.tags: dict[str, str] = {}
+    ``asked``: every path that was requested, with the Authorization that came with it; ``ranges``: the parts of files.
+    ``fail``: a part of a path to the error that it answers. ``cut``: the end of a file's path to the bytes after which
+    its next download breaks off. ``token``: the only one that is valid ("": none is needed).
+    """
+
+    def __init__(self, token: str = "") -> None:
+        self.token = token
+        self.repos: dict[tuple[str, str], Repo] = {}
+        self.objects: dict[str, bytes] = {}
+        self.parts: dict[str, dict[int, bytes]] = {}
         self.fail: dict[str, int | str] = {}
+        self.cut: dict[str, int] = {}
         self.asked: list[tuple[str, str | None]] = []
-        hub = self
-
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_GET(self) -> None:
-                hub.answer(self, body=True)
-
-            def do_HEAD(self) -> None:
-                hub.answer(self, body=False)
-
-            def log_message(self, format: str, *args: Any) -> None:
-                """Quiet: pytest shows what matters."""
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.ranges: list[tuple[str, str]] = []
+        self.lock = threading.Lock()
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), type("OfThisHub", (Request,), {"hub": self}))
         self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
 
     def __enter__(self) -> Hub:
@@ -59,69 +49,49 @@ class Hub:
         self.server.shutdown()
         self.server.server_close()
 
-    def answer(self, request: BaseHTTPRequestHandler, body: bool) -> None:
-        path = unquote(urlsplit(request.path).path)
-        self.asked.append((path, request.headers.get("Authorization")))
-        api = re.fullmatch(r"/api/(models|datasets)/([^/]+/[^/]+)(?:/revision/([^/]+))?(/tree/[^/]+.*)?", path)
-        file = re.fullmatch(r"/(datasets/)?([^/]+/[^/]+)/resolve/([^/]+)/(.+)", path)
-        found = api or file
-        repo = found[2] if found else ""
-        if repo in self.fail:
-            return self.refuse(request, self.fail[repo])
-        if repo not in self.repos:
-            return self.refuse(request, "RepoNotFound")
-        revision = (api[3] if api else file[3] if file else None) or "main"
-        commit, files = COMMIT, self.repos[repo]
-        if revision in ("v0", OLDER) and repo in self.older:
-            commit, files = OLDER, self.older[repo]
-        elif revision not in ("main", "v1", COMMIT):
-            return self.refuse(request, "RevisionNotFound")
-        if api and api[4]:
-            entries = [self.entry(name, content) for name, content in files.items()]
-            return self.send(request, json.dumps(entries).encode(), body, commit)
-        if api:
-            return self.send(request, json.dumps(self.info(repo, commit, files)).encode(), body, commit)
-        assert file is not None
-        content = files.get(file[4])
-        if content is None:
-            return self.refuse(request, "EntryNotFound")
-        return self.send(request, content, body, commit, etag=hashlib.sha256(content).hexdigest())
+    def put(self, repo: str, files: Mapping[str, bytes], kind: str = "models", **settings: Any) -> str:
+        """A commit of just these files on main, in a repository that is made if it is not there. The commit's name."""
+        found = self.repos.setdefault((kind, repo), Repo(repo, kind, **settings))
+        return found.commit(files).oid
 
-    def info(self, repo: str, commit: str, files: dict[str, bytes]) -> dict[str, Any]:
-        siblings = [{"rfilename": name} for name in files]
-        return {"id": repo, "sha": commit, "siblings": siblings, "pipeline_tag": self.tags.get(repo), "private": False}
+    def repo(self, repo: str, kind: str = "models") -> Repo:
+        """A repository that is there."""
+        return self.repos[kind, repo]
 
-    def entry(self, name: str, content: bytes) -> dict[str, Any]:
-        return {"type": "file", "path": name, "size": len(content), "oid": hashlib.sha1(content).hexdigest()}
+    def serve(self, request: Request) -> None:
+        """Answers one request, or raises Refused."""
+        parts = urlsplit(request.path)
+        path, authorization = unquote(parts.path), request.headers.get("Authorization")
+        request.query = parse_qs(parts.query)
+        self.asked.append((path, authorization))
+        for part, why in self.fail.items():
+            if part in path:
+                raise Refused(why)
+        if self.token and authorization not in (None, f"Bearer {self.token}"):
+            raise Refused(401, "Invalid credentials in Authorization header")
+        for method, pattern, serve in (*routes.ROUTES, *large_files.ROUTES):
+            found = re.fullmatch(pattern, parts.path)
+            if found and request.command in method.split("|"):
+                writes = request.command not in ("GET", "HEAD") and "/lfs/" not in path and "paths-info" not in path
+                if self.token and authorization is None and writes:
+                    raise Refused(401, "Access requires a token")
+                asked = {name: unquote(value) if value else value for name, value in found.groupdict().items()}
+                # Downloads go side by side, as a client asks for them; what changes something goes one by one.
+                with self.lock if writes else nullcontext():
+                    return serve(self, request, **asked)
+        raise Refused(404, f"no {request.command} {path}")
 
-    def refuse(self, request: BaseHTTPRequestHandler, why: int | str) -> None:
-        status = why if isinstance(why, int) else ERRORS[why]
-        request.send_response(status)
-        if isinstance(why, str):
-            request.send_header("X-Error-Code", why)
-        request.send_header("X-Error-Message", "as the test asked")
-        request.send_header("Content-Length", "0")
-        request.end_headers()
+    def found(self, request: Request, kind: str | None, repo: str) -> Repo:
+        """The repository that is asked for, if whoever asks may see it."""
+        found = self.repos.get((kind or "models", repo))
+        if found is None or (found.private and self.token and not request.headers.get("Authorization")):
+            raise Refused("RepoNotFound", "Repository not found")
+        return found
 
-    def send(
-        self, request: BaseHTTPRequestHandler, content: bytes, body: bool, commit: str, etag: str | None = None
-    ) -> None:
-        start = 0
-        wanted = re.fullmatch(r"bytes=(\d+)-(\d*)", request.headers.get("Range") or "")
-        if wanted:
-            start = int(wanted[1])
-            end = int(wanted[2]) + 1 if wanted[2] else len(content)
-            part = content[start:end]
-        else:
-            part = content
-        request.send_response(206 if wanted else 200)
-        request.send_header("X-Repo-Commit", commit)
-        if etag:
-            request.send_header("ETag", f'"{etag}"')
-        if wanted:
-            request.send_header("Content-Range", f"bytes {start}-{start + len(part) - 1}/{len(content)}")
-        request.send_header("Accept-Ranges", "bytes")
-        request.send_header("Content-Length", str(len(part)))
-        request.end_headers()
-        if body:
-            request.wfile.write(part)
+    def found_at(self, request: Request, kind: str | None, repo: str, revision: str | None) -> tuple[Repo, Commit]:
+        """The same, at a revision."""
+        found = self.found(request, kind, repo)
+        commit = found.at(revision or "main")
+        if commit is None:
+            raise Refused("RevisionNotFound", f"Invalid rev id: {revision}")
+        return found, commit
