@@ -203,6 +203,8 @@ def _case_result(
         variant=case.variant,
         batch=shape.batch,
         length=shape.length,
+        phase=shape.phase,
+        new_tokens=shape.new_tokens,
         status=broken.status if broken else "ok",
         reason=broken.reason if broken else None,
         latency_seconds=Latency(

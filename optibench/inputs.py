@@ -125,7 +125,7 @@ def recipe(model: Model, workload: Workload, sources: Sources) -> dict[str, Any]
         "labels": list(model.labels),
         "evaluation": sources.evaluation.sha256 if sources.evaluation else None,
         "calibration": sources.calibration.sha256,
-        "shapes": [shape.name for shape in workload.shapes],
+        "shapes": list(dict.fromkeys(shape.size for shape in workload.shapes)),
         "seed": workload.seed,
         "tools": package_versions(("transformers", "tokenizers")),
     }
@@ -158,7 +158,7 @@ def make(folder: Path, model: Model, workload: Workload, rows: Rows) -> dict[str
     save(folder / "calibration.npz", [collated([sample], pads, least) for sample in samples])
     words = [word for row in rows.calibration for word in data.words_of(row)]
     for shape in workload.shapes:
-        save(folder / f"shape-{shape.name}.npz", [_timing(tokenizer, words, shape)])
+        save(folder / f"shape-{shape.size}.npz", [_timing(tokenizer, words, shape)])
     return {**encoded.facts(bool(rows.sources.evaluation)), "order": order, "names": list(batches[0])}
 
 
@@ -215,7 +215,7 @@ def _make_from_signature(folder: Path, model: Model, workload: Workload) -> dict
     signature = given(own, workload.input_shapes, workload.input_file)
     real = arrays_from_file(own, workload.input_file) if workload.input_file else {}
     if len(real) == len(own):  # nothing is left to make up
-        for name in (*(f"shape-{shape.name}" for shape in workload.shapes), "evaluation", "calibration"):
+        for name in (*(f"shape-{shape.size}" for shape in workload.shapes), "evaluation", "calibration"):
             save(folder / f"{name}.npz", [real])
         return {"labels": [], "order": list(range(_rows(real))), "names": [i.name for i in own]}
 
@@ -223,7 +223,7 @@ def _make_from_signature(folder: Path, model: Model, workload: Workload) -> dict
         return inputs_for(signature, shape, seed) | real
 
     for shape in workload.shapes:
-        save(folder / f"shape-{shape.name}.npz", [made(shape, workload.seed)])
+        save(folder / f"shape-{shape.size}.npz", [made(shape, workload.seed)])
     small = Shape(batch=2, length=workload.shapes[0].length and min(workload.shapes[0].length, 48))
     evaluation = [made(small, workload.seed + 1 + i) for i in range(8)]
     save(folder / "evaluation.npz", evaluation)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from optibench.gpu_values import Gpu
-from optibench.values import DataRef, Executed, Finding, Host, ModelRef, Parity, Shape, Status, Value
+from optibench.values import DataRef, Executed, Finding, Host, ModelRef, Parity, Phase, Shape, Status, Value
 
 COMPARISON_SCHEMA = 1
 
@@ -83,6 +83,9 @@ class CaseResult(Value, frozen=True, kw_only=True):
     """What side of a run of two it is of; "" is what the run is about."""
     batch: int
     length: int
+    phase: Phase = ""
+    """Of text that is generated: what a call is (values.Shape)."""
+    new_tokens: int = 0
     status: Status
     reason: str | None = None
     latency_seconds: Latency | None = None
@@ -125,7 +128,7 @@ class CaseResult(Value, frozen=True, kw_only=True):
     @property
     def shape(self) -> Shape:
         """The shape that this row was measured at."""
-        return Shape(batch=self.batch, length=self.length)
+        return Shape(batch=self.batch, length=self.length, phase=self.phase, new_tokens=self.new_tokens)
 
 
 class WorkloadResult(Value, frozen=True, kw_only=True):

@@ -37,6 +37,7 @@ LIMITS = "limits"
 """Stands in place of a backend in the records of what the machine reaches at best, such as cpu/limits/fp32."""
 
 Status = Literal["ok", "skipped", "failed"]
+Phase = Literal["", "prefill", "decode"]
 Source = Literal["hub", "local", "package", "onnx", "openvino"]
 
 
@@ -93,15 +94,26 @@ class Target(Value, frozen=True, kw_only=True):
     peaks: tuple[Peaks, ...] = ()
 
 
-class Shape(Value, frozen=True, kw_only=True, order=True):
-    """One input shape: rows, and tokens (of sound: samples) a row; 0 where the model's inputs have no length."""
+class Shape(Value, frozen=True, kw_only=True, order=True, omit_defaults=True):
+    """One input shape: rows, and tokens (of sound: samples) a row; 0 where the model's inputs have no length.
+
+    Of text that is generated there are two for each prompt, timed apart. ``prefill``: a call runs the whole prompt to
+    the first new token. ``decode``: a call makes one token, and ``new_tokens`` calls follow the prompt.
+    """
 
     batch: int
     length: int
+    phase: Phase = ""
+    new_tokens: int = 0
+
+    @property
+    def size(self) -> str:
+        """Of the inputs: shapes of the same size have the same."""
+        return f"{self.batch}x{self.length}" if self.length else f"{self.batch}"
 
     @property
     def name(self) -> str:
-        return f"{self.batch}x{self.length}" if self.length else f"{self.batch}"
+        return f"{self.size} {self.phase}".rstrip()
 
 
 class Workload(Value, frozen=True, kw_only=True):
@@ -200,6 +212,11 @@ class Job(Value, frozen=True, kw_only=True):
     device: str = ""
     """The UUID of the GPU that the process may see ("": none is chosen)."""
 
+    @property
+    def generates(self) -> bool:
+        """Whether tokens are generated: then a backend opens a GenerativeSession (backends/base.py)."""
+        return any(shape.phase for shape in self.shapes)
+
 
 class Burst(Value, frozen=True, kw_only=True):
     """A few calls in a row: wall time of each, the process's CPU time and involuntary switches over all of them, and
@@ -226,6 +243,8 @@ class Series(Value, frozen=True, kw_only=True):
     readings: tuple[GpuReading, ...] = ()
     """Of the GPU, right after each burst; () where there is none that tells."""
     energy: Energy | None = None
+    cache_bytes: int | None = None
+    """Of a generation: what its keys and values take at its end, as the session tells it."""
 
 
 class Executed(Value, frozen=True, kw_only=True):
@@ -340,6 +359,8 @@ class Record(Value, frozen=True, kw_only=True):
     scores: tuple[Score, ...] = ()
     parity: Parity | None = None
     answers_sha256: str | None = None
+    generated: tuple[tuple[int, ...], ...] = ()
+    """The tokens that greedy decoding made of each of the inputs' prompts."""
     dataset: DataRef | None = None
     calibration: DataRef | None = None
     findings: tuple[Finding, ...] = ()

@@ -45,6 +45,27 @@ class Session(Protocol):
         ...
 
 
+class GenerativeSession(Session, Protocol):
+    """An opened artifact that generates: it keeps what it has seen (the KV cache) from one call to the next. It is what
+    ``session`` opens for a job that generates. ``call`` answers a whole text at once: the logits after each of its
+    tokens, as "logits" of the shape (batch, length, vocabulary), and keeps nothing.
+    """
+
+    def start(self, inputs: Any) -> numpy.ndarray:
+        """Forgets what was kept, and runs the prompts that ``feed`` made (of a model with an encoder: the encoder, and
+        the decoder over its first tokens). The logits of each row's next token, float32, shape (batch, vocabulary);
+        they need last no longer than until the next call. Rows shorter than the others are padded on the left."""
+        ...
+
+    def step(self, tokens: numpy.ndarray) -> numpy.ndarray:
+        """Appends one token a row, int64 of the shape (batch,), and gives the logits as ``start`` does."""
+        ...
+
+    def cache_bytes(self) -> int:
+        """What is kept now of all rows: bytes of keys and values, as the runtime holds them."""
+        ...
+
+
 class Gauge(Protocol):
     """Work that does nothing but reach one limit of the machine."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 from optibench.render.units import (
     NONE,
@@ -16,7 +17,7 @@ from optibench.render.units import (
     share_text,
 )
 from optibench.results import CaseResult, Comparison, Latency, ScoreResult
-from optibench.values import Executed
+from optibench.values import Executed, Shape
 
 PEAK = "% of peak"
 DEVICE, ENERGY, DEVICE_MEMORY = "on device", "energy a call", "device memory"
@@ -90,8 +91,15 @@ def latency_of(case: CaseResult) -> Latency:
     return case.latency_seconds or Latency(p50=None, p90=None, p99=None)
 
 
-def shape_text(case: CaseResult) -> str:
-    """``8×128``: rows and tokens, or just rows."""
+class Shaped(Protocol):
+    """Whatever was measured at one shape."""
+
+    @property
+    def shape(self) -> Shape: ...
+
+
+def shape_text(case: Shaped) -> str:
+    """``8×128``: rows and tokens, or just rows; ``8×128 decode``."""
     return case.shape.name.replace("x", "×")
 
 
