@@ -21,7 +21,8 @@ def greedy(logits: numpy.ndarray) -> numpy.ndarray:
     """The likeliest token of each row, int64, shape (batch,); of equal ones the first."""
     import numpy as np
 
-    return logits.argmax(axis=-1).astype(np.int64)
+    tokens: numpy.ndarray = logits.argmax(axis=-1).astype(np.int64)
+    return tokens
 
 
 def generate(

@@ -127,8 +127,13 @@ def recipe(model: Model, workload: Workload, sources: Sources) -> dict[str, Any]
         "calibration": sources.calibration.sha256,
         "shapes": list(dict.fromkeys(shape.size for shape in workload.shapes)),
         "seed": workload.seed,
+        **({"new_tokens": found} if (found := _new_tokens(workload)) else {}),
         "tools": package_versions(("transformers", "tokenizers")),
     }
+
+
+def _new_tokens(workload: Workload) -> int:
+    return max(shape.new_tokens for shape in workload.shapes)
 
 
 def make(folder: Path, model: Model, workload: Workload, rows: Rows) -> dict[str, Any]:
@@ -148,7 +153,8 @@ def make(folder: Path, model: Model, workload: Workload, rows: Rows) -> dict[str
         raise OptibenchError("None of the data's rows can be used for this task: no usable input is left.")
     pads = pad_values(tokenizer)
     fixed = sizes_for_data(model)
-    size, least = fixed.batch or BATCH, fixed.length or 0
+    rows_of_batch = task.batch_rows(model) if hasattr(task, "batch_rows") else BATCH
+    size, least = fixed.batch or rows_of_batch, fixed.length or 0
     order = sorted(range(len(inputs)), key=lambda i: len(inputs[i]["input_ids"]))
     batches = [
         collated([inputs[i] for i in order[start : start + size]], pads, least) for start in range(0, len(order), size)
@@ -159,6 +165,8 @@ def make(folder: Path, model: Model, workload: Workload, rows: Rows) -> dict[str
     words = [word for row in rows.calibration for word in data.words_of(row)]
     for shape in workload.shapes:
         save(folder / f"shape-{shape.size}.npz", [_timing(tokenizer, words, shape)])
+    if hasattr(task, "prompts"):
+        save(folder / "prompts.npz", task.prompts(rows.evaluation, tokenizer, model, _new_tokens(workload)))
     return {**encoded.facts(bool(rows.sources.evaluation)), "order": order, "names": list(batches[0])}
 
 

@@ -28,10 +28,13 @@ PRECISIONS = (
     "int8-dynamic",
     "int8-weights",
     "int4-weights",
+    "int4-awq-weights",
+    "int4-gptq-weights",
     "fp8",
 )
 """Every precision name. ``int8``: weights and activations, calibrated; ``int8-dynamic``: weights int8, activations
-quantized while running; ``int8-weights`` and ``int4-weights``: weights only, computed in floating point."""
+quantized while running; ``int8-weights`` and ``int4-weights``: weights only, computed in floating point;
+``int4-awq-weights`` and ``int4-gptq-weights``: rounded by what those methods see of data."""
 
 LIMITS = "limits"
 """Stands in place of a backend in the records of what the machine reaches at best, such as cpu/limits/fp32."""

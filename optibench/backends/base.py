@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
+from optibench import plugins
+from optibench.tasks.base import is_generative
 from optibench.values import Artifact, Build, Executed, Job, Target
 
 if TYPE_CHECKING:
@@ -90,6 +92,8 @@ class Backend(Protocol):
     """The extra of optibench that installs what it needs ("" if the base does)."""
     RUNTIME: tuple[str, ...]
     """The distributions that run its artifacts: their versions belong to a figure."""
+    GENERATES: tuple[str, ...]
+    """Optional: it opens GenerativeSessions, and these are the precisions that are tried there by default."""
     AHEAD_OF_TIME: bool
     """Optional: it builds for the target on any machine, whatever is in it, so that ``optibench export`` works there
     (False where it is not said)."""
@@ -119,6 +123,11 @@ class Backend(Protocol):
         """Work that reaches the target's ``limit``: a precision's arithmetic, or "memory". Raises Unsupported. For
         backends of another device than PyTorch's, which serves all others; they need not have it."""
         ...
+
+
+def generates(build: Build) -> bool:
+    """Whether the build is to make tokens one after the other."""
+    return is_generative(plugins.load("task", build.model.ref.task))
 
 
 def missing(module: str, extra: str) -> str | None:

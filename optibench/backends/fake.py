@@ -31,6 +31,7 @@ FORMAT = "fake"
 TURNS = 64
 """Turns whose noise is drawn at a time."""
 PRECISIONS = ("fp32", "bf16", "int8", "int8-dynamic", "int8-weights")
+GENERATES = PRECISIONS
 VOCABULARY = 50
 EXTRA = ""
 RUNTIME = ()
