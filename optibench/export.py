@@ -110,6 +110,7 @@ def export(model: Model, form: str, folder: Path, samples: Sequence[Arrays]) -> 
     from optibench.checkpoint import accepted
 
     module = torch_model(model)
+    free: dict[str, Any] | None
     try:
         if _generates(model):
             module, traced, free = decoders.traced(module, samples)

@@ -66,7 +66,8 @@ def compare(
                 raise click.UsageError("--execute and --dry-run take one MODEL at a time.")
             requests = [request_from_options(model, asked) for model in dict.fromkeys(models)]
             found, failed = measure_each(requests, out, progress)
-            show_several(found, as_json)
+            if found:
+                show_several(found, as_json)
             if failed:
                 raise click.exceptions.Exit(failed[0].exit_code)
             return
