@@ -24,8 +24,9 @@ from optibench.cache import Cache, default_root
 from optibench.difference import difference
 from optibench.difference_values import Difference
 from optibench.errors import OptibenchError
+from optibench.estimate import Estimate
 from optibench.pairs import Pair, pairs_from_records
-from optibench.plan import Estimate, Plan, Request, check_names, only_like, plan_of
+from optibench.plan import Plan, Request, check_names, only_like, plan_of
 from optibench.reported import reported_from_path
 from optibench.result import Result
 from optibench.samples import builds
@@ -53,6 +54,7 @@ def compare(
     limit: int | None = None,
     batches: Sequence[int] = (1,),
     lengths: Sequence[int] = (),
+    new_tokens: int | None = None,
     rounds: int | None = None,
     budget_seconds: float | None = None,
     quick: bool = False,
@@ -84,6 +86,7 @@ def compare(
         "limit": limit,
         "batches": batches,
         "lengths": lengths,
+        "new_tokens": new_tokens,
         "rounds": rounds,
         "budget_seconds": budget_seconds,
         "quick": quick,

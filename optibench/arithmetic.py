@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from optibench.arrays import batches_of
+from optibench.decoding import WANTED
 from optibench.errors import Uncountable
 from optibench.host import package_versions
 from optibench.values import Model, Shape
@@ -36,7 +37,7 @@ def recipe(model: Model, shapes: Sequence[Shape]) -> dict[str, Any]:
         "version": 1,
         "model": model.ref.revision,
         "task": model.ref.task,
-        "shapes": [shape.name for shape in shapes],
+        "shapes": [f"{shape.name}{shape.new_tokens or ''}" for shape in shapes],
         "tools": package_versions(("torch", "transformers", "onnxruntime", "openvino")),
     }
 
@@ -48,7 +49,7 @@ def count(model: Model, inputs: Path, shapes: Sequence[Shape]) -> dict[str, Any]
     found: dict[str, int] = {}
     weights: int | None = None
     for shape in shapes:
-        arrays = next(batches_of(inputs / f"shape-{shape.name}.npz"))
+        arrays = next(batches_of(inputs / f"shape-{shape.size}.npz"))
         if model.is_graph:
             from optibench.operators import multiply_adds_of_onnx, multiply_adds_of_openvino
 
@@ -59,8 +60,28 @@ def count(model: Model, inputs: Path, shapes: Sequence[Shape]) -> dict[str, Any]
             from optibench.export import torch_model
 
             module = torch_model(model)
-            found[shape.name], weights = multiply_adds_of_module(module, accepted(module, arrays))
+            taken = accepted(module, arrays)
+            if shape.phase:
+                taken = _of_generation(module, taken, shape)
+            found[shape.name], weights = multiply_adds_of_module(module, taken)
     return {"multiply_adds": found, "weights": weights}
+
+
+def _of_generation(module: Any, prompt: dict[str, Any], shape: Shape) -> dict[str, Any]:
+    """The inputs of what is timed: the prompt, of which the last logits are wanted; or the token in the middle of those
+    that follow it, with the cache of all before."""
+    import inspect
+
+    import torch
+
+    last = {WANTED: 1} if WANTED in inspect.signature(module.forward).parameters else {}
+    if shape.phase == "prefill":
+        return {**prompt, **last}
+    before = shape.length + shape.new_tokens // 2
+    ids = prompt["input_ids"].repeat(1, before // shape.length + 1)[:, :before]
+    with torch.no_grad():
+        cache = module(input_ids=ids, use_cache=True, **last).past_key_values
+    return {"input_ids": ids[:, -1:], "past_key_values": cache, **last}
 
 
 def multiply_adds_of_module(module: Any, inputs: Mapping[str, Any]) -> tuple[int, int]:

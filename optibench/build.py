@@ -14,9 +14,10 @@ import msgspec
 from optibench import arithmetic, builder, environment, gpus, inputs, plugins
 from optibench.cache import Cache, Entry
 from optibench.errors import CaseFailed, OptibenchError, Unsupported
+from optibench.estimate import Estimate, estimate
 from optibench.execute.base import LaneDied
 from optibench.execute.process import ProcessLane
-from optibench.plan import Estimate, Plan, estimate
+from optibench.plan import Plan
 from optibench.values import Artifact, Case, Model
 
 BUILD_LIMIT_SECONDS = 3600.0

@@ -8,6 +8,8 @@ from functools import lru_cache
 from typing import Any, Literal, cast
 
 from optibench import __version__, cautions, doctor, explain, health, plugins, roofline, stats
+from optibench.agreement import with_agreement
+from optibench.end_to_end import with_generations
 from optibench.errors import OptibenchError
 from optibench.recommend import recommend, within_floor
 from optibench.results import (
@@ -109,6 +111,8 @@ def comparison_from_records(
     last = next((r for r in reversed(records) if not r.case.variant), records[-1])  # of what the run is about
     samples = Samples(records)
     results = explain.with_notes(case_results(records, samples), last.host)
+    results = with_agreement(records, results, reference)
+    results = with_generations(results, reference.name if reference else None)
     results, limits = roofline.with_shares(everything, results)
     noise = _noise(records, samples, reference)
     dataset = next((r.dataset for r in records if r.dataset), None)
@@ -203,6 +207,8 @@ def _case_result(
         variant=case.variant,
         batch=shape.batch,
         length=shape.length,
+        phase=shape.phase,
+        new_tokens=shape.new_tokens,
         status=broken.status if broken else "ok",
         reason=broken.reason if broken else None,
         latency_seconds=Latency(
@@ -237,6 +243,7 @@ def _case_result(
         energy_joules_per_call=health.joules_per_call(series),
         scores=scores,
         parity=judged_record.parity if judged_record else None,
+        cache_bytes=next((s.cache_bytes for s in series if s.cache_bytes is not None), None),
         within_floor=within_floor(scores, mine[-1].workload.accuracy_floor),
         notes=artifact.notes if artifact else (),
     )

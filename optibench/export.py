@@ -10,12 +10,12 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from optibench import plugins, tracing
+from optibench import decoders, plugins, tracing
 from optibench.arrays import batches_of
 from optibench.cache import Cache, Entry
 from optibench.errors import CaseFailed, Unsupported, first_line
 from optibench.host import package_versions
-from optibench.tasks.base import kind_of
+from optibench.tasks.base import is_generative, kind_of
 from optibench.values import Build, Model
 
 if TYPE_CHECKING:
@@ -37,7 +37,9 @@ def recipe(build: Build, form: str) -> dict[str, Any]:
         return {"kind": "given", "revision": build.model.ref.revision}
     tools = ("torch", "transformers", "onnx", "onnxscript") if form == "onnx" else ("torch", "transformers", "openvino")
     # Which axes of pictures and sounds vary is told by the calibration samples, so these belong to the key.
-    seen = {} if _kind(build) == "text" else {"samples": build.calibration_sha256}
+    seen: dict[str, Any] = {} if _kind(build) == "text" else {"samples": build.calibration_sha256}
+    if _generates(build.model):
+        seen["decoder"] = decoders.VERSION
     return {
         "kind": "export",
         "version": 1,
@@ -52,6 +54,10 @@ def recipe(build: Build, form: str) -> dict[str, Any]:
 
 def _kind(build: Build) -> str:
     return kind_of(plugins.load("task", build.model.ref.task))
+
+
+def _generates(model: Model) -> bool:
+    return is_generative(plugins.load("task", model.ref.task))
 
 
 def exported(build: Build, form: str, cache: Cache, run: Run) -> Entry:
@@ -104,9 +110,13 @@ def export(model: Model, form: str, folder: Path, samples: Sequence[Arrays]) -> 
     from optibench.checkpoint import accepted
 
     module = torch_model(model)
-    traced = accepted(module, tracing.batch(samples, rows=2))
-    free = tracing.free_axes(samples, traced)
+    free: dict[str, Any] | None
     try:
+        if _generates(model):
+            module, traced, free = decoders.traced(module, samples)
+        else:
+            traced = accepted(module, tracing.batch(samples, rows=2))
+            free = tracing.free_axes(samples, traced)
         # Imported here, since an exporter that is not installed is a reason like any other.
         if form == "onnx":
             from transformers.exporters import OnnxConfig, OnnxExporter
@@ -120,6 +130,8 @@ def export(model: Model, form: str, folder: Path, samples: Sequence[Arrays]) -> 
             exporter.export(module, dict(traced), config).save_pretrained(folder)
     except ImportError as error:
         raise not_installed(error, form) from error
+    except CaseFailed:
+        raise
     except Exception as error:  # tracing runs the model's code and the exporter's: anything can come out
         raise CaseFailed(f"The {form} exporter cannot export this model: {first_line(error)}") from error
 
@@ -136,21 +148,35 @@ def graph_file(folder: Path, form: str) -> Path:
     return next(iter(sorted(folder.glob(pattern))))
 
 
+def second_batch(build: Build, length: int) -> dict[str, numpy.ndarray]:
+    """Real samples in another shape than an export is traced with, of about this length."""
+    samples, limit = samples_of(build), build.model.max_length or 512
+    if _generates(build.model):
+        return decoders.second_batch(samples, limit)
+    return tracing.batch(samples, rows=3, length=min(length, limit - 1))
+
+
+def _right_answers(module: Any, batch: Arrays) -> list[numpy.ndarray]:
+    """What PyTorch answers to a second batch."""
+    import torch
+
+    from optibench.checkpoint import accepted, named_outputs
+
+    if decoders.FOLLOWING in batch:
+        return decoders.right_answers(module, batch)
+    with torch.no_grad():
+        return [o.float().numpy() for o in named_outputs(module(**accepted(module, batch))).values()]
+
+
 def check_second_shape(build: Build, form: str, folder: Path, run: Run) -> None:
     """Runs the export on other rows and another length than it was traced with, against PyTorch.
 
     Exporters fix a size in silence, and OpenVINO then answers with an empty output: only this shows it.
     """
     import numpy as np
-    import torch
 
-    from optibench.checkpoint import accepted, named_outputs
-
-    module = torch_model(build.model)
-    limit = build.model.max_length or 512
-    batch = tracing.batch(samples_of(build), rows=3, length=min(48, limit - 1))
-    with torch.no_grad():
-        wanted = [o.float().numpy() for o in named_outputs(module(**accepted(module, batch))).values()]
+    batch = second_batch(build, 48)
+    wanted = _right_answers(torch_model(build.model), batch)
     try:
         found = run(graph_file(folder, form), batch)
     except Exception as error:

@@ -125,10 +125,15 @@ def recipe(model: Model, workload: Workload, sources: Sources) -> dict[str, Any]
         "labels": list(model.labels),
         "evaluation": sources.evaluation.sha256 if sources.evaluation else None,
         "calibration": sources.calibration.sha256,
-        "shapes": [shape.name for shape in workload.shapes],
+        "shapes": list(dict.fromkeys(shape.size for shape in workload.shapes)),
         "seed": workload.seed,
+        **({"new_tokens": found} if (found := _new_tokens(workload)) else {}),
         "tools": package_versions(("transformers", "tokenizers")),
     }
+
+
+def _new_tokens(workload: Workload) -> int:
+    return max(shape.new_tokens for shape in workload.shapes)
 
 
 def make(folder: Path, model: Model, workload: Workload, rows: Rows) -> dict[str, Any]:
@@ -148,7 +153,8 @@ def make(folder: Path, model: Model, workload: Workload, rows: Rows) -> dict[str
         raise OptibenchError("None of the data's rows can be used for this task: no usable input is left.")
     pads = pad_values(tokenizer)
     fixed = sizes_for_data(model)
-    size, least = fixed.batch or BATCH, fixed.length or 0
+    rows_of_batch = task.batch_rows(model) if hasattr(task, "batch_rows") else BATCH
+    size, least = fixed.batch or rows_of_batch, fixed.length or 0
     order = sorted(range(len(inputs)), key=lambda i: len(inputs[i]["input_ids"]))
     batches = [
         collated([inputs[i] for i in order[start : start + size]], pads, least) for start in range(0, len(order), size)
@@ -158,7 +164,9 @@ def make(folder: Path, model: Model, workload: Workload, rows: Rows) -> dict[str
     save(folder / "calibration.npz", [collated([sample], pads, least) for sample in samples])
     words = [word for row in rows.calibration for word in data.words_of(row)]
     for shape in workload.shapes:
-        save(folder / f"shape-{shape.name}.npz", [_timing(tokenizer, words, shape)])
+        save(folder / f"shape-{shape.size}.npz", [_timing(tokenizer, words, shape)])
+    if hasattr(task, "prompts"):
+        save(folder / "prompts.npz", task.prompts(rows.evaluation, tokenizer, model, _new_tokens(workload)))
     return {**encoded.facts(bool(rows.sources.evaluation)), "order": order, "names": list(batches[0])}
 
 
@@ -215,7 +223,7 @@ def _make_from_signature(folder: Path, model: Model, workload: Workload) -> dict
     signature = given(own, workload.input_shapes, workload.input_file)
     real = arrays_from_file(own, workload.input_file) if workload.input_file else {}
     if len(real) == len(own):  # nothing is left to make up
-        for name in (*(f"shape-{shape.name}" for shape in workload.shapes), "evaluation", "calibration"):
+        for name in (*(f"shape-{shape.size}" for shape in workload.shapes), "evaluation", "calibration"):
             save(folder / f"{name}.npz", [real])
         return {"labels": [], "order": list(range(_rows(real))), "names": [i.name for i in own]}
 
@@ -223,7 +231,7 @@ def _make_from_signature(folder: Path, model: Model, workload: Workload) -> dict
         return inputs_for(signature, shape, seed) | real
 
     for shape in workload.shapes:
-        save(folder / f"shape-{shape.name}.npz", [made(shape, workload.seed)])
+        save(folder / f"shape-{shape.size}.npz", [made(shape, workload.seed)])
     small = Shape(batch=2, length=workload.shapes[0].length and min(workload.shapes[0].length, 48))
     evaluation = [made(small, workload.seed + 1 + i) for i in range(8)]
     save(folder / "evaluation.npz", evaluation)

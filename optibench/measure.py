@@ -11,6 +11,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -30,31 +31,43 @@ QUIET_LIMIT_SECONDS = 0.25
 QUIET_SHARE = 0.05
 """Less than this share of a core in a step is quiet: looking itself costs some."""
 
-Call = Callable[[Any], Any]
+
+@dataclass(frozen=True)
+class Timed:
+    """What is timed: ``call``, over and over. Where each call goes on from the one before (the tokens of a text),
+    ``rewind`` goes back to the beginning, which is not counted, and exactly ``calls`` follow, so that all are timed at
+    the same places."""
+
+    call: Callable[[], Any]
+    rewind: Callable[[], Any] | None = None
+    calls: int = 0
 
 
 class Meter:
-    """Times one session's calls with the process's clocks (or a fake session's own, see backends/fake.py)."""
+    """Times calls with the process's clocks (or a fake session's own, see backends/fake.py)."""
 
-    def __init__(self, call: Call, clocks: Any = None) -> None:
-        self.call = call
+    def __init__(self, clocks: Any = None) -> None:
         self.wall = clocks.wall_ns if clocks else time.perf_counter_ns
         self.cpu = clocks.cpu_ns if clocks else time.process_time_ns
         self.sleep = clocks.sleep if clocks else time.sleep
         self.switches = clocks.switches if clocks else _switches
         self.idle_since = (self.wall(), self.cpu())
 
-    def first_call(self, feed: Any) -> tuple[float, Any]:
+    def first_call(self, timed: Timed) -> tuple[float, Any]:
         """Seconds of one call, and what it returned."""
+        if timed.rewind:
+            timed.rewind()
         start = self.wall()
-        outputs = self.call(feed)
+        outputs = timed.call()
         return (self.wall() - start) / 1e9, outputs
 
-    def warm_up(self, feed: Any) -> tuple[int, bool]:
+    def warm_up(self, timed: Timed) -> tuple[int, bool]:
         """Calls until the running median stands still, or until the limit; the number of calls and whether it did."""
         start, calls, last = self.wall(), 0, 0.0
         while True:
-            times = self._window(feed, WARM_WINDOW_SECONDS, 3)
+            if timed.rewind:
+                timed.rewind()
+            times = self._window(timed, WARM_WINDOW_SECONDS, 3)
             calls += len(times)
             median = statistics.median(times)
             settled = last > 0 and abs(median / last - 1) < SETTLED
@@ -64,17 +77,18 @@ class Meter:
             last = median
 
     def burst(
-        self, feed: Any, block: int, seconds: float, least: int = 2, look: Callable[[], None] = lambda: None
+        self, timed: Timed, block: int, seconds: float, least: int = 2, look: Callable[[], None] = lambda: None
     ) -> Burst:
-        """One turn: a call that is not counted, then calls for ``seconds`` or at least ``least``; then rest.
-        ``look`` is called in between, while the device is as the calls left it."""
+        """One turn: a call (or a rewinding) that is not counted, then calls for ``seconds`` or at least ``least`` (or
+        just as many as ``timed`` says); then rest. ``look`` is called in between, while the device is as the calls
+        left it."""
         idle_wall, idle_cpu = self.wall() - self.idle_since[0], self.cpu() - self.idle_since[1]
-        self.call(feed)  # what the others left in the caches is not this build's cost
+        (timed.rewind or timed.call)()  # what the others left in the caches is not this build's cost
         collecting = gc.isenabled()
         gc.disable()
         try:
             switches, cpu = self.switches(), self.cpu()
-            times = self._window(feed, seconds, least)
+            times = self._window(timed, seconds, least)
             cpu, switches = self.cpu() - cpu, self.switches() - switches
         finally:
             if collecting:
@@ -90,16 +104,17 @@ class Meter:
             idle_wall_ns=idle_wall,
         )
 
-    def _window(self, feed: Any, seconds: float, least: int) -> list[int]:
-        call, clock = self.call, self.wall
+    def _window(self, timed: Timed, seconds: float, least: int) -> list[int]:
+        call, clock = timed.call, self.wall
         times: list[int] = []
+        most, least = (timed.calls, timed.calls) if timed.calls else (MOST_CALLS, least)
         end = clock() + int(seconds * 1e9)
         while True:
             start = clock()
-            call(feed)
+            call()
             stop = clock()
             times.append(stop - start)
-            if (stop >= end and len(times) >= least) or len(times) >= MOST_CALLS:
+            if (stop >= end and len(times) >= least) or len(times) >= most:
                 return times
 
     def until_quiet(self) -> None:

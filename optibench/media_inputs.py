@@ -55,7 +55,7 @@ def make(
     save(folder / "calibration.npz", _within(CALIBRATION_BYTES, _batches(inputs_of(given), encoded.shared, 1)))
     for shape in workload.shapes:
         rows = _timed(given, shape, rate_of(processor.media if isinstance(processor, Pair) else processor))
-        save(folder / f"shape-{shape.name}.npz", [_alike(inputs_of(rows), encoded.shared, shape)])
+        save(folder / f"shape-{shape.size}.npz", [_alike(inputs_of(rows), encoded.shared, shape)])
     return {**encoded.facts(judged), "order": list(range(count)), "names": []}
 
 

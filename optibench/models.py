@@ -15,6 +15,7 @@ import msgspec
 
 from optibench import hub, plugins, signature, weights
 from optibench.errors import OptibenchError, unknown_name
+from optibench.tasks.base import is_generative
 from optibench.values import Model, ModelRef, Source, Value
 
 Say = Callable[[str], None]
@@ -157,8 +158,10 @@ def _graph(place: str, path: Path, task: str | None) -> Model:
     config = _config(path.parent, path.name) if config_file.is_file() else {}
     if task is None:
         prepared = any((path.parent / name).is_file() for name in (*TOKENIZERS, *PROCESSOR_FILES))
-        inferred = inferred_task(config, path.parent) if prepared else None
+        inferred = (inferred_task(config, path.parent) if prepared else None) or "graph"
         task = inferred if inferred in plugins.names("task") else "graph"
+        if is_generative(plugins.load("task", task)):  # a decoder's graph does not say how its cache is kept
+            task = "graph"
     ref = ModelRef(id=path.name, revision=f"sha256:{sha256}", task=task, source=source, weights_sha256=sha256)
     model = _model(ref, path, config)
     fixed = signature.fixed_sizes(signature.signature_of(path)).length

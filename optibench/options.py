@@ -190,9 +190,15 @@ def workload_options(command: Callable[..., Any]) -> Callable[..., Any]:
         ),
         click.option("--rounds", type=int, help="Rounds at least, 1 to 20. [default: 5]"),
         click.option(
+            "--new-tokens", type=int, metavar="N", help="Of generated text: tokens that are timed. [default: 64]"
+        ),
+        click.option(
             "--length",
+            "--prompt-length",
+            "length",
             type=Numbers(),
-            help="Tokens a row; of sound, samples. [default: 128 or the model's positions if fewer; 80000 samples]",
+            help="Tokens a row (a prompt, where text is generated); of sound, samples. [default: 128 or the model's "
+            "positions if fewer; 80000 samples]",
         ),
         click.option("--batch", type=Numbers(), default="1", show_default=True, help="Batch sizes."),
         click.option(

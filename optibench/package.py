@@ -20,7 +20,7 @@ from optibench.plan import Plan
 from optibench.processors import tokenizer_digest
 from optibench.render.plain import markdown_plain
 from optibench.strict_json import strict_json, value_from_json
-from optibench.tasks.base import kind_of
+from optibench.tasks.base import is_generative, kind_of
 from optibench.values import Artifact, Case, Model, Value
 from optibench.weights import graph_files
 
@@ -58,9 +58,14 @@ class Package(Value, frozen=True, kw_only=True):
 def write(plan: Plan, out: Path, cache: Cache, say: Callable[[str], None]) -> Path:
     """Builds the plan's case and writes it to ``out``, whole or not at all; gives the graph's file.
 
-    Errors: the folder is not empty or cannot be written; the case cannot be built, with the reason.
+    Errors: the folder is not empty or cannot be written; the case cannot be built, with the reason; the task generates.
     """
     asked = plan.request
+    if is_generative(plugins.load("task", plan.model.ref.task)):
+        raise OptibenchError(
+            "optibench export writes builds that answer in one call, and text generation keeps a cache from call to "
+            "call. After a run of optibench compare the builds lie in the cache: optibench cache list."
+        )
     case = next(
         p for p in plan.cases if p.case.backend == asked.backends[0] and p.case.precision == asked.precisions[0]
     )
@@ -94,7 +99,7 @@ def write(plan: Plan, out: Path, cache: Cache, say: Callable[[str], None]) -> Pa
 def inputs_of(plan: Plan, workshop: Workshop, cache: Cache) -> Arrays:
     """A model's inputs by name, as they were prepared for measuring its first shape."""
     entry = workshop.inputs(plan.model)
-    return next(batches_of(cache.path(entry.key) / f"shape-{plan.workload.shapes[0].name}.npz"))
+    return next(batches_of(cache.path(entry.key) / f"shape-{plan.workload.shapes[0].size}.npz"))
 
 
 def fill(

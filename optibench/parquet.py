@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from optibench.values import Burst, Record, Series
+from optibench.values import Burst, Record, Series, Shape
 
 # Explicit, so that a column has its type even where every value is missing. Counts and times are of one process.
 COLUMNS = {
@@ -16,6 +16,7 @@ COLUMNS = {
     "copy": "int64",
     "batch": "int64",
     "length": "int64",
+    "phase": "string",
     "round": "int64",
     "status": "string",
     "reason": "string",
@@ -88,12 +89,16 @@ def _rows(record: Record) -> Iterable[dict[str, Any]]:
     common = _common(record)
     if record.measurement:
         for series in record.measurement.series:
-            yield common | {"batch": series.shape.batch, "length": series.shape.length} | _samples(series)
+            yield common | _asked(series.shape) | _samples(series)
     elif record.gauged:
         yield common | _bursts([gauged.burst for gauged in record.gauged])
     else:
         for shape in record.workload.shapes:
-            yield common | {"batch": shape.batch, "length": shape.length}
+            yield common | _asked(shape)
+
+
+def _asked(shape: Shape) -> dict[str, Any]:
+    return {"batch": shape.batch, "length": shape.length, "phase": shape.phase or None}
 
 
 def _samples(series: Series) -> dict[str, Any]:

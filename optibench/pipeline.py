@@ -340,6 +340,7 @@ class Pipeline:
             scores=scores,
             parity=parity,
             answers_sha256=turner.judged["answers_sha256"] if turner.judged else None,
+            generated=tuple(map(tuple, turner.judged["generated"])) if turner.judged else (),
         )
 
     def _record(self, case: Case, number: int, status: Status, reason: str | None) -> Record:

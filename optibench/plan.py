@@ -3,27 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 
 import msgspec
 
 from optibench import gpus, plugins, signature, targets
-from optibench.cache import Cache
 from optibench.errors import OptibenchError, unknown_name
-from optibench.tasks.base import LENGTHS, kind_of
+from optibench.tasks.base import LENGTHS, is_generative, kind_of
 from optibench.values import PRECISIONS, Artifact, Build, Case, Host, Model, Shape, Target, Value, Workload
 
-STEPS: dict[str, Callable[[int], float]] = {
-    "text": lambda length: max(length, 1),
-    "image": lambda length: 197,
-    "sound": lambda length: length / 320,
-}
-"""About how many vectors a row makes inside a model: its tokens; the patches of a picture of 224 pixels a side; 50 a
-second of sound."""
 AGAINST = "against"
 """The variant of cases that a run is held against."""
+NEW_TOKENS = 64
+"""Of a generation that is timed, where --new-tokens does not say."""
 LARGEST_SIDE = 1 << 20
 """Of a batch or a length: more is a slip of the finger."""
 QUICK = {"rounds": 3, "blocks": 12, "burst_seconds": 0.03, "limit": 200, "budget_seconds": 90.0, "tier": "quick"}
@@ -45,6 +39,8 @@ class Request(Value, frozen=True, kw_only=True):
     limit: int | None = None
     batches: tuple[int, ...] = (1,)
     lengths: tuple[int, ...] = ()
+    new_tokens: int | None = None
+    """Of tasks that generate: tokens of each generation that is timed."""
     rounds: int | None = None
     budget_seconds: float | None = None
     quick: bool = False
@@ -146,7 +142,8 @@ def check_names(request: Request, known: dict[str, Target]) -> None:
             )
     if not request.batches:
         raise OptibenchError("No batch size is given. Give at least one with --batch, for example --batch 1.")
-    for name, values in (("--batch", request.batches), ("--length", request.lengths)):
+    new_tokens = () if request.new_tokens is None else (request.new_tokens,)
+    for name, values in (("--batch", request.batches), ("--length", request.lengths), ("--new-tokens", new_tokens)):
         if any(not 1 <= value <= LARGEST_SIDE for value in values):
             strange = next(value for value in values if not 1 <= value <= LARGEST_SIDE)
             raise OptibenchError(f"{name} takes whole numbers from 1 to {LARGEST_SIDE}, not {strange}.")
@@ -172,13 +169,14 @@ def plan_of(request: Request, model: Model, known: dict[str, Target], host: Host
     be measured, so a backend that builds ahead of time does not need the target's hardware here."""
     chosen = targets.find(list(request.targets), known)
     host = gpus.only(host, request.device)
+    generative = is_generative(plugins.load("task", model.ref.task))
     found: dict[Case, PlannedCase] = {}
     for target in chosen:
         away = targets.mismatch(target, host)
-        for case in _cases_of(target, request):
+        for case in _cases_of(target, request, generative):
             if case not in found:
                 anywhere = only_build and getattr(plugins.load("backend", case.backend), "AHEAD_OF_TIME", False)
-                skip = (None if anywhere else away) or why_not(case, target)
+                skip = (None if anywhere else away) or why_not(case, target, generative)
                 found[case] = PlannedCase(case=case, skip=skip)
     cases = list(found.values())
     reference = _reference(model, chosen, host, request)
@@ -208,11 +206,12 @@ def with_against(plan: Plan, side: Side, only: Case | None = None) -> Plan:
     """The plan of a run of two sides: every case, or ``only`` one, once more made from ``side``. A case that cannot
     run here is planned (and told) once."""
     limit = _positions(side.model)
-    longest = max(shape.length for shape in plan.workload.shapes)
-    if limit and longest > limit:
+    longest = max(plan.workload.shapes, key=lambda shape: shape.length + shape.new_tokens)
+    if limit and longest.length + longest.new_tokens > limit:
+        more = f" with {longest.new_tokens} new tokens" if longest.new_tokens else ""
         raise OptibenchError(
-            f"{side.model.ref.id} at {side.model.ref.revision} has {limit} positions, so --length {longest} is too "
-            f"long for it. Give at most {limit}."
+            f"{side.model.ref.id} at {side.model.ref.revision} has {limit} positions, so --length {longest.length}"
+            f"{more} is too long for it. Give at most {limit - longest.new_tokens}."
         )
     both: list[PlannedCase] = []
     for planned in plan.cases:
@@ -233,20 +232,26 @@ def only_like(plan: Plan, pattern: str) -> Plan:
     return msgspec.structs.replace(plan, cases=kept)
 
 
-def _cases_of(target: Target, request: Request) -> list[Case]:
+def _cases_of(target: Target, request: Request, generative: bool) -> list[Case]:
     found = []
     for backend in request.backends or tuple(target.backends):
         module = plugins.load("backend", backend)
-        usual = target.backends.get(backend) or tuple(p for p in module.PRECISIONS if p in target.precisions)
+        known = getattr(module, "GENERATES", module.PRECISIONS) if generative else module.PRECISIONS
+        usual = tuple(precision for precision in known if precision in target.precisions)
+        if not generative:
+            usual = target.backends.get(backend) or usual
         found += [
             Case(target=target.name, backend=backend, precision=precision) for precision in request.precisions or usual
         ]
     return found
 
 
-def why_not(case: Case, target: Target) -> str | None:
+def why_not(case: Case, target: Target, generative: bool = False) -> str | None:
     """Why the case cannot run on a machine that is this target; None if it can."""
     module = plugins.load("backend", case.backend)
+    if generative and not hasattr(module, "GENERATES"):
+        able = [name for name in target.backends if hasattr(plugins.load("backend", name), "GENERATES")]
+        return f"{case.backend} generates no text here (of this target's backends do: {', '.join(able) or 'none'})"
     if reason := module.probe(target):
         return str(reason)
     if case.precision not in module.PRECISIONS:
@@ -260,12 +265,13 @@ def _reference(model: Model, chosen: Sequence[Target], host: Host, request: Requ
     """fp32 on the first target that this machine is, by the first backend of that target that runs it: PyTorch, on
     the targets that list it. A finished graph is its own reference, on the runtime that it was made for."""
     own = {"onnx": "onnxruntime", "openvino": "openvino"}.get(model.ref.source)
+    generative = is_generative(plugins.load("task", model.ref.task))
     for target in chosen:
         if targets.mismatch(target, host):
             continue
         for backend in (own,) if own else tuple(target.backends):
             case = Case(target=target.name, backend=backend, precision="fp32")
-            if why_not(case, target) is None:
+            if why_not(case, target, generative) is None:
                 return case
     return None
 
@@ -275,8 +281,41 @@ def _positions(model: Model) -> int | None:
     return model.max_length if kind_of(plugins.load("task", model.ref.task)) == "text" else None
 
 
+def _generations(request: Request, model: Model) -> tuple[Shape, ...]:
+    """Two shapes for each batch and prompt. Error: a prompt that leaves no room for the new tokens."""
+    limit = _positions(model)
+    new_tokens = request.new_tokens or min(NEW_TOKENS, (limit or 2 * NEW_TOKENS) // 2)
+    room = limit - new_tokens if limit else None
+    usual = LENGTHS["text"][1]
+    lengths = request.lengths or (min(usual, max(1, room)) if room is not None else usual,)
+    if limit and max(lengths) + new_tokens > limit:
+        longest = max(lengths)
+        shorter = f"a prompt of at most {room}, or " if room and room > 0 else ""
+        raise OptibenchError(
+            f"{model.ref.id} has {limit} positions, and a prompt of {longest} tokens with {new_tokens} new ones takes "
+            f"{longest + new_tokens}. Give {shorter}fewer new tokens (--prompt-length, --new-tokens)."
+        )
+    return tuple(
+        shape
+        for batch in request.batches
+        for length in lengths
+        for shape in (
+            Shape(batch=batch, length=length, phase="prefill"),
+            Shape(batch=batch, length=length, phase="decode", new_tokens=new_tokens),
+        )
+    )
+
+
 def _workload(request: Request, model: Model) -> Workload:
-    limit, kind = _positions(model), kind_of(plugins.load("task", model.ref.task))
+    task = plugins.load("task", model.ref.task)
+    limit, kind, generative = _positions(model), kind_of(task), is_generative(task)
+    if generative and model.is_graph:
+        raise OptibenchError(
+            f"{model.ref.id} is a finished graph, and text is generated with models in Hugging Face format. Give the "
+            "folder that it was exported from, or --task graph to time one call of the graph itself."
+        )
+    if request.new_tokens is not None and not generative:
+        raise OptibenchError(f"--new-tokens is for tasks that generate text; {model.ref.task} does not. Leave it out.")
     if (request.input_shapes or request.input_file) and model.ref.task != "graph":
         raise OptibenchError(
             f"--input and --inputs are for graphs of unknown purpose; {model.ref.id} is run for {model.ref.task}, "
@@ -285,7 +324,7 @@ def _workload(request: Request, model: Model) -> Workload:
     if kind == "image" and request.lengths:
         raise OptibenchError("Pictures have the size that the model's own processor gives them: leave --length out.")
     too_long = [length for length in request.lengths if limit and length > limit]
-    if too_long:
+    if too_long and not generative:
         raise OptibenchError(
             f"{model.ref.id} has {limit} positions, so --length {max(too_long)} is too long. Give at most {limit}."
         )
@@ -299,6 +338,8 @@ def _workload(request: Request, model: Model) -> Workload:
     usual = LENGTHS[kind][1]
     lengths = lengths or (min(usual, limit or usual),)
     shapes = tuple(Shape(batch=batch, length=length) for batch in batches for length in lengths)
+    if generative:
+        shapes = _generations(request, model)
     if model.ref.task == "graph":
         signature.inputs_for(inputs, shapes[0], request.seed)  # an input that cannot be made is said now
     settings: dict[str, object] = dict(QUICK) if request.quick else {}
@@ -361,53 +402,3 @@ def twin_of(case: Case) -> Case:
 def counterpart_of(case: Case) -> Case:
     """The same build on the other side of a run of two sides."""
     return msgspec.structs.replace(case, variant="" if case.variant else AGAINST)
-
-
-class Estimate(Value, frozen=True, kw_only=True):
-    """How long a run will take, roughly: seconds of building what is not cached, and of measuring."""
-
-    to_build: int
-    build_seconds: float
-    process_seconds: float
-    """One process in one round."""
-    processes: int
-    rounds: int
-
-    @property
-    def round_seconds(self) -> float:
-        return self.process_seconds * self.processes
-
-    @property
-    def seconds(self) -> float:
-        return self.build_seconds + self.round_seconds * self.rounds
-
-    @property
-    def sentence(self) -> str:
-        """For a person: a range, since it is a guess."""
-        low, high = self.seconds * 0.7, self.seconds * 1.6
-        return (
-            f"About {low / 60:.1f} to {high / 60:.1f} minutes: {self.to_build} artifacts to build "
-            f"({self.build_seconds:.0f} s), {self.rounds} rounds of {self.round_seconds:.0f} s, "
-            "more where a comparison is undecided or a figure imprecise."
-        )
-
-
-def estimate(plan: Plan, cache: Cache, recipes: Sequence[dict[str, object] | None], weights_bytes: int) -> Estimate:
-    """From the sizes: a 90 MB encoder took 8 s to export, 15 s to quantize and 15 ms a call on two cores (see
-    reports/bench). A guess, shown as one; the run itself keeps its budget by what it sees."""
-    wanted = {msgspec.json.encode(r, order="deterministic"): r for r in recipes if r is not None}
-    missing = [r for r in wanted.values() if not cache.holds(dict(r))]
-    scale = max(0.3, weights_bytes / 90e6)
-    build = sum(4 * scale + 2 + (3 * scale if r.get("kind") == "quantize" else 0) for r in missing)
-    build += 6 if missing else 0
-    cases = len(plan.runnable) + (1 if plan.reference else 0)
-    kind = kind_of(plugins.load("task", plan.model.ref.task))
-    call = 0.012 * scale * sum(s.batch * STEPS[kind](s.length) for s in plan.workload.shapes) / 128
-    turn = len(plan.workload.shapes) * max(plan.workload.burst_seconds, 2 * call) + call + 0.02
-    return Estimate(
-        to_build=len(missing),
-        build_seconds=build,
-        process_seconds=1.2 + plan.workload.blocks * turn,
-        processes=cases,
-        rounds=plan.workload.rounds,
-    )

@@ -168,6 +168,7 @@ def _asked(baseline: Path, backend: str, precision: str | None) -> dict[str, Any
         "precisions": list(dict.fromkeys(part[-1] for part in mine)),
         "batches": sorted({shape.batch for shape in base.shapes}),
         "lengths": sorted({shape.length for shape in base.shapes if shape.length}),
+        "new_tokens": max((shape.new_tokens for shape in base.shapes), default=0) or None,
         "seed": base.seed,
         "accuracy_floor": base.accuracy_floor,
     }

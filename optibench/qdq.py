@@ -16,7 +16,8 @@ def folded_transposes(model: ir.Model) -> ir.Model:
         if weight is None or not weight.is_initializer() or weight.const_value is None:
             continue
         axes = node.attributes["perm"].as_ints() if "perm" in node.attributes else None
-        new = _initializer(model.graph, f"{old.name}_folded", np.transpose(weight.const_value.numpy(), axes))
+        turned = np.transpose(weight.const_value.numpy(), axes).copy()  # a view would keep the weights' file open
+        new = _initializer(model.graph, f"{old.name}_folded", turned)
         ir.convenience.replace_all_uses_with(old, new)
         model.graph.remove(node, safe=True)
     return model

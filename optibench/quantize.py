@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from optibench import export, tensorrt_graphs, tools, tracing
+from optibench import decoders, export, tensorrt_graphs, tools
 from optibench.cache import Cache, Entry
 from optibench.errors import CaseFailed, OptibenchError, Unsupported, first_line
 from optibench.host import package_versions
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     Arrays = Mapping[str, numpy.ndarray]
 
-CALIBRATED = ("int8", "fp8", "int4-weights")
+CALIBRATED = ("int8", "fp8", "int4-weights", "int4-awq-weights", "int4-gptq-weights")
 INT4_GROUP = 64
 
 RECIPES: dict[tuple[str, str], dict[str, Any]] = {
@@ -38,6 +38,7 @@ RECIPES: dict[tuple[str, str], dict[str, Any]] = {
     ("onnx", "int8-weights"): {"by": "MatMulNBits", "bits": 8, "block": 128, "accuracy_level": 1, "v": 2},
     ("onnx", "int4-weights"): {"by": "MatMulNBits", "bits": 4, "block": 32, "accuracy_level": 1, "v": 2},
     **tensorrt_graphs.RECIPES,
+    **decoders.RECIPES,
     ("openvino", "int8"): {"by": "nncf smoothquant, transformer", "v": 1},
     ("openvino", "int8-weights"): {"by": "nncf compress_weights", "mode": "int8_asym", "v": 1},
     ("openvino", "int4-weights"): {
@@ -51,8 +52,8 @@ RECIPES: dict[tuple[str, str], dict[str, Any]] = {
 
 
 def recipe(build: Build, form: str) -> dict[str, Any]:
-    """All that decides an artifact of this form (onnx; tensorrt, modelopt: ONNX as TensorRT takes it; openvino): its
-    key in the cache. What is run as it was exported has the export's."""
+    """All that decides an artifact of this form (onnx; tensorrt, modelopt: ONNX as TensorRT takes it; openvino;
+    openvino-decoder): its key in the cache. What is run as it was exported has the export's."""
     if _as_exported(form, build.precision):
         return export.recipe(build, _file_format(form))
     return {
@@ -61,19 +62,24 @@ def recipe(build: Build, form: str) -> dict[str, Any]:
         "precision": build.precision,
         "how": RECIPES.get((form, build.precision)),
         "parent": export.recipe(build, _file_format(form)),
-        "calibration": build.calibration_sha256 if build.precision in CALIBRATED else None,
+        "calibration": build.calibration_sha256 if _calibrated(form, build.precision) else None,
         "tools": _tools(form),
     }
+
+
+def _calibrated(form: str, precision: str) -> bool:
+    """Whether the data decide the artifact; a decoder's int4 weights are rounded without any."""
+    return precision in CALIBRATED and (form, precision) != ("openvino-decoder", "int4-weights")
 
 
 def _tools(form: str) -> dict[str, str]:
     if form in tools.TOOLS:  # whose versions are fixed, whether its environment is there or not
         return tools.TOOLS[form].versions
-    return package_versions(("nncf", "openvino" if form == "openvino" else "onnxruntime"))
+    return package_versions(("nncf", "openvino" if _file_format(form) == "openvino" else "onnxruntime"))
 
 
 def _file_format(form: str) -> str:
-    return "openvino" if form == "openvino" else "onnx"
+    return "openvino" if form.startswith("openvino") else "onnx"
 
 
 def _as_exported(form: str, precision: str) -> bool:
@@ -146,8 +152,8 @@ def _make(
     try:
         if form == "onnx":
             _quantize_onnx(parent_file, folder / "model.onnx", build.precision, samples)
-        elif form == "openvino":
-            _quantize_openvino(parent_file, folder / "openvino_model.xml", build.precision, samples)
+        elif _file_format(form) == "openvino":
+            _quantize_openvino(parent_file, folder / "openvino_model.xml", form, build.precision, samples)
         else:
             tensorrt_graphs.write(parent_file, folder / "model.onnx", build.precision, samples, python)
     except OptibenchError:
@@ -161,7 +167,7 @@ def _make(
             if (parent_file.parent / name).exists():
                 shutil.copy(parent_file.parent / name, folder / name)
     if build.precision != "bf16":  # ONNX Runtime's CPU provider has no bf16 kernels to try it with
-        _try(build, _file_format(form), folder, run, samples)
+        _try(build, _file_format(form), folder, run)
     return {
         "seconds": time.perf_counter() - start,
         "export_seconds": parent.facts["seconds"] if parent else 0.0,
@@ -169,11 +175,11 @@ def _make(
     }
 
 
-def _try(build: Build, form: str, folder: Path, run: export.Run, samples: Sequence[Arrays]) -> None:
+def _try(build: Build, form: str, folder: Path, run: export.Run) -> None:
     """A quantized graph must answer on another shape than it was calibrated on, with numbers."""
     import numpy as np
 
-    batch = samples[0] if build.model.is_graph else tracing.batch(samples, rows=3, length=21)
+    batch = export.samples_of(build)[0] if build.model.is_graph else export.second_batch(build, 21)
     try:
         outputs = run(export.graph_file(folder, form), batch)
     except Exception as error:
@@ -251,13 +257,16 @@ class _BlockWeights:
         return onnx_ir.from_proto(quantizer.model.model)
 
 
-def _quantize_openvino(source: Path, out: Path, precision: str, samples: Sequence[Arrays]) -> None:
+def _quantize_openvino(source: Path, out: Path, form: str, precision: str, samples: Sequence[Arrays]) -> None:
     import openvino
     from transformers.exporters.configs import ExportFormat
 
     model = openvino.Core().read_model(source)
-    quantizer = _openvino_quantizer(precision, samples)
-    quantized = quantizer.quantize(model, export.tensors(samples[0]), ExportFormat.OPENVINO)
+    if (form, precision) in decoders.RECIPES:
+        quantized = decoders.compressed(model, precision, samples)
+    else:
+        quantizer = _openvino_quantizer(precision, samples)
+        quantized = quantizer.quantize(model, export.tensors(samples[0]), ExportFormat.OPENVINO)
     openvino.save_model(quantized, out, compress_to_fp16=False)
 
 

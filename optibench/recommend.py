@@ -42,13 +42,20 @@ def by_case(results: Sequence[CaseResult]) -> dict[str, list[CaseResult]]:
 
 
 def speed(results: Sequence[CaseResult]) -> float:
-    """Speed-up of one case: the geometric mean over its shapes."""
-    speedups = [r.speedup.mid for r in results if r.speedup]
+    """Speed-up of one case: the geometric mean over its shapes; of text that is generated, of whole generations."""
+    speedups = [r.generation.speedup for r in results if r.generation and r.generation.speedup]
+    speedups = speedups or [r.speedup.mid for r in results if r.speedup]
     return math.exp(sum(map(math.log, speedups)) / len(speedups)) if speedups else 0.0
 
 
 def faster(results: Sequence[CaseResult]) -> bool:
-    """Whether a case is faster than the reference at some shape, and slower at none."""
+    """Whether a case is faster than the reference at some shape, and slower at none. Of text that is generated decode
+    decides, and a slower prefill is forgiven where the whole generation is faster still."""
+    whole = [r.generation.speedup or 0.0 for r in results if r.generation]
+    if whole:
+        results = [r for r in results if r.phase == "decode"]
+        if min(whole) < 1:
+            return False
     return all(r.verdict in ("faster", "same") for r in results) and any(r.verdict == "faster" for r in results)
 
 
@@ -87,8 +94,10 @@ def recommend(
 
 
 def _sentence(found: Sequence[CaseResult], reference: CaseResult, unit: str) -> str:
-    best = found[0]
+    best = next((result for result in found if result.generation), found[0])
     latency = f"{_p50(best) * 1e3:.3g} ms at batch {best.batch}" + (f" × {best.length} {unit}" if best.length else "")
+    if best.generation:
+        return _generation_sentence(best, found, reference)
     if best.verdict == "reference" or best.speedup is None:
         return f"Keep {_title(best)}: no build is both faster and accurate enough on this machine ({latency})."
     kept = ""
@@ -99,6 +108,28 @@ def _sentence(found: Sequence[CaseResult], reference: CaseResult, unit: str) -> 
     return (
         f"{_title(best)} answers in {latency}, {best.speedup.mid:.2f}× as fast as {_title(reference)} "
         f"({best.speedup.low:.2f} to {best.speedup.high:.2f}{mean}){kept}, on this machine."
+    )
+
+
+def _generation_sentence(best: CaseResult, found: Sequence[CaseResult], reference: CaseResult) -> str:
+    """Of a build that generates: how fast tokens come, and how much faster a whole generation is."""
+    whole = best.generation
+    assert whole is not None, "the caller looked"
+    pace = (
+        f"{whole.tokens_per_second:.3g} tokens a second at batch {best.batch} after a prompt of {best.length} (the "
+        f"first after {whole.first_token_seconds * 1e3:.3g} ms, then {whole.token_seconds * 1e3:.3g} ms each)"
+    )
+    if best.verdict == "reference" or whole.speedup is None:
+        return f"Keep {_title(best)}: no build is both faster and accurate enough on this machine ({pace})."
+    kept = ""
+    if best.scores and best.scores[0].reference:
+        score = best.scores[0]
+        kept = f", and keeps {score.value / score.reference:.1%} of its {score.metric}"
+    several = sum(result.generation is not None for result in found) > 1
+    mean = f" ({speed(found):.2f}× over all shapes)" if several else ""
+    return (
+        f"{_title(best)} makes {pace}, {whole.speedup:.2f}× as fast as {_title(reference)}{mean}{kept}, "
+        "on this machine."
     )
 
 

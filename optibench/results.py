@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from optibench.gpu_values import Gpu
-from optibench.values import DataRef, Executed, Finding, Host, ModelRef, Parity, Shape, Status, Value
+from optibench.values import DataRef, Executed, Finding, Host, ModelRef, Parity, Phase, Shape, Status, Value
 
 COMPARISON_SCHEMA = 1
 
@@ -57,6 +57,30 @@ class ScoreResult(Value, frozen=True, kw_only=True):
     change: Interval
 
 
+class Generation(Value, frozen=True, kw_only=True):
+    """A generation of all its new tokens, put together from the medians of its phases: the time to the first token, of
+    each one after it, and of all; tokens a second, of all rows of the batch; and the speed-up over the reference's
+    time for the same."""
+
+    first_token_seconds: float
+    token_seconds: float
+    seconds: float
+    tokens_per_second: float
+    speedup: float | None = None
+
+
+class Agreement(Value, frozen=True, kw_only=True):
+    """What greedy decoding made of the same prompts as the reference's did: how many of the ``tokens`` are ``equal``
+    place by place, and where a prompt's texts part: the prompt's number and that of the first token that differs, both
+    from 1. After that token the two go on from different texts, so that few further ones are equal by more than chance.
+    """
+
+    prompts: int
+    tokens: int
+    equal: int
+    parts: tuple[tuple[int, int], ...] = ()
+
+
 class Limits(Value, frozen=True, kw_only=True):
     """The most that a target reached in this run, and how that was seen.
 
@@ -83,6 +107,9 @@ class CaseResult(Value, frozen=True, kw_only=True):
     """What side of a run of two it is of; "" is what the run is about."""
     batch: int
     length: int
+    phase: Phase = ""
+    """Of text that is generated: what a call is (values.Shape)."""
+    new_tokens: int = 0
     status: Status
     reason: str | None = None
     latency_seconds: Latency | None = None
@@ -111,6 +138,15 @@ class CaseResult(Value, frozen=True, kw_only=True):
     """Of the whole GPU, in a run of calls of its own; None where it has no counter."""
     scores: tuple[ScoreResult, ...] = ()
     parity: Parity | None = None
+    agreement: Agreement | None = None
+    """Of text that is generated: whether greedy decoding makes the reference's tokens."""
+    cache_bytes: int | None = None
+    """What the keys and values of a whole generation take; of decode alone."""
+    bandwidth_share: float | None = None
+    """Of decode: the bytes of weights and cache that a token reads, over its p50, as a share of what the target's
+    memory reached. None where the weights fit in the processor's cache, or what was reached is not known."""
+    generation: Generation | None = None
+    """Of decode: the whole generation, prefill and all."""
     within_floor: bool | None = None
     multiply_adds: int | None = None
     """Of one call; None where they cannot be counted (``limits`` says why)."""
@@ -125,7 +161,7 @@ class CaseResult(Value, frozen=True, kw_only=True):
     @property
     def shape(self) -> Shape:
         """The shape that this row was measured at."""
-        return Shape(batch=self.batch, length=self.length)
+        return Shape(batch=self.batch, length=self.length, phase=self.phase, new_tokens=self.new_tokens)
 
 
 class WorkloadResult(Value, frozen=True, kw_only=True):
@@ -185,6 +221,12 @@ class Comparison(Value, frozen=True, kw_only=True):
     gpus: dict[str, Gpu] = {}
     """By target: the GPU that its cases ran on."""
     cases: tuple[CaseResult, ...]
+
+
+class Comparisons(Value, frozen=True, kw_only=True):
+    """Several models' runs by one command, one after the other."""
+
+    comparisons: tuple[Comparison, ...]
 
 
 def json_schema() -> dict[str, Any]:

@@ -43,6 +43,7 @@ def with_shares(records: Sequence[Record], results: Sequence[CaseResult]) -> tup
         if result.case in models and result.target in limits:
             weights = models[result.case].multiplied_weights
             result = _held(result, limits[result.target], weights, caches.get(result.target))
+            result = _decoded(result, limits[result.target], weights, caches.get(result.target))
         shared.append(result)
     return shared, limits
 
@@ -120,6 +121,20 @@ def _held(result: CaseResult, limits: Limits, weights: int | None, cache: int | 
             cache,
         ),
     )
+
+
+def _decoded(result: CaseResult, limits: Limits, weights: int | None, cache: int | None) -> CaseResult:
+    """A token of decode held against the memory, which all weights and all kept keys and values are read from. The
+    cache grows while a burst lasts: half of what the new tokens add is taken off its end."""
+    p50 = result.latency_seconds.p50 if result.latency_seconds else None
+    if result.phase != "decode" or not p50 or not weights or not limits.memory_bytes_per_second or cache is None:
+        return result
+    weight_bytes = weights * BYTES.get(_kept(result), 4.0)
+    if weight_bytes <= cache:
+        return result
+    seen = 1 - result.new_tokens / 2 / (result.length + result.new_tokens)
+    read = weight_bytes + (result.cache_bytes or 0) * seen
+    return msgspec.structs.replace(result, bandwidth_share=read / p50 / limits.memory_bytes_per_second)
 
 
 def lower_limit(

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from optibench import plugins
+from optibench.tasks.base import is_generative
 from optibench.values import Parity, Score
 
 if TYPE_CHECKING:
@@ -62,9 +63,12 @@ def scores_of(
 
 
 def parity_of(task_name: str, answers: Array, reference: Array) -> Parity | None:
-    """How near the answers are to the reference's; None where the two cannot be laid side by side."""
+    """How near the answers are to the reference's; None where the two cannot be laid side by side, and where text is
+    generated, whose tokens are compared instead (agreement.py)."""
     import numpy as np
 
+    if is_generative(plugins.load("task", task_name)):
+        return None
     if answers.shape != reference.shape or not answers.size:
         return None
     cosines, worst, same = [], 0.0, 0

@@ -10,7 +10,7 @@ from optibench import comparison, plugins, stats
 from optibench.measured import p50_seconds
 from optibench.results import Comparison, Interval, Verdict
 from optibench.samples import Samples, reference_of
-from optibench.values import Case, ModelRef, Record, Score, Shape, Value
+from optibench.values import Case, ModelRef, Phase, Record, Score, Shape, Value
 
 REPLAY_SCHEMA = 1
 SAME = 1e-6
@@ -32,6 +32,8 @@ class CasePair(Value, frozen=True, kw_only=True):
     case: str
     batch: int
     length: int
+    phase: Phase = ""
+    new_tokens: int = 0
     speedup_then: Interval | None
     speedup_now: Interval | None
     ratio: Interval | None
@@ -45,6 +47,11 @@ class CasePair(Value, frozen=True, kw_only=True):
     score_change: Interval | None = None
     same_artifact: bool | None = None
     same_answers: bool | None = None
+
+    @property
+    def shape(self) -> Shape:
+        """The shape that it was measured at."""
+        return Shape(batch=self.batch, length=self.length, phase=self.phase, new_tokens=self.new_tokens)
 
 
 class Replay(Value, frozen=True, kw_only=True):
@@ -101,6 +108,8 @@ def _pair(
         case=case.name,
         batch=shape.batch,
         length=shape.length,
+        phase=shape.phase,
+        new_tokens=shape.new_tokens,
         speedup_then=comparison.judged(old, 0)[0],
         speedup_now=None if broken else comparison.judged(new, 0)[0],
         ratio=ratio,
@@ -201,7 +210,7 @@ def record_checks(records: Sequence[Record], found: Comparison | None) -> Iterat
     by_name = {record.case.name: record.case for record in records}
     differing = []
     for result in found.cases:
-        case, shape = by_name.get(result.case), Shape(batch=result.batch, length=result.length)
+        case, shape = by_name.get(result.case), result.shape
         if case is None or reference in (None, case) or result.speedup is None:
             continue
         speedup = comparison.judged(sampled.round_values(case, reference, shape), 0)[0]

@@ -18,7 +18,7 @@ from optibench.errors import OptibenchError, unknown_name
 from optibench.measured import Measured, measured_from_records, of_one_subject
 from optibench.results import Interval
 from optibench.runs import found_in, open_kept
-from optibench.values import Shape, Value
+from optibench.values import Phase, Shape, Value
 
 HISTORY_SCHEMA = 1
 
@@ -65,10 +65,17 @@ class Trend(Value, frozen=True, kw_only=True):
     case: str
     batch: int
     length: int
+    phase: Phase = ""
+    new_tokens: int = 0
     metric: str | None
     points: tuple[Point, ...]
     changes: tuple[Change, ...] = ()
     note: str | None = None
+
+    @property
+    def shape(self) -> Shape:
+        """The shape that it was measured at."""
+        return Shape(batch=self.batch, length=self.length, phase=self.phase, new_tokens=self.new_tokens)
 
 
 class LeftOut(Value, frozen=True, kw_only=True):
@@ -187,6 +194,8 @@ def _trend(runs: Sequence[Measured], name: str, shape: Shape) -> Trend:
         case=name,
         batch=shape.batch,
         length=shape.length,
+        phase=shape.phase,
+        new_tokens=shape.new_tokens,
         metric=next((one.metric for one in reversed(figures) if one.metric), None),
         points=tuple(
             Point(

@@ -233,7 +233,7 @@ def _limit(turner: Turner, shape: Shape) -> float:
     """How long a burst may take before the worker counts as hung: far above what the first call took."""
     first = turner.series[shape].first_call_seconds if shape in turner.series else turner.opened["first_call_seconds"]
     rows = max(1, shape.batch * max(shape.length, 1)) / max(1, _size(turner.job.shapes[0]))
-    return BURST_LIMIT_SECONDS + 20 * float(first) * max(1.0, rows)
+    return BURST_LIMIT_SECONDS + 20 * float(first) * max(1.0, rows) * max(1, shape.new_tokens)
 
 
 def _size(shape: Shape) -> int:

@@ -28,10 +28,13 @@ PRECISIONS = (
     "int8-dynamic",
     "int8-weights",
     "int4-weights",
+    "int4-awq-weights",
+    "int4-gptq-weights",
     "fp8",
 )
 """Every precision name. ``int8``: weights and activations, calibrated; ``int8-dynamic``: weights int8, activations
-quantized while running; ``int8-weights`` and ``int4-weights``: weights only, computed in floating point."""
+quantized while running; ``int8-weights`` and ``int4-weights``: weights only, computed in floating point;
+``int4-awq-weights`` and ``int4-gptq-weights``: rounded by what those methods see of data."""
 
 FLOATING = ("fp32", "tf32", "bf16", "fp16")
 
@@ -39,6 +42,7 @@ LIMITS = "limits"
 """Stands in place of a backend in the records of what the machine reaches at best, such as cpu/limits/fp32."""
 
 Status = Literal["ok", "skipped", "failed"]
+Phase = Literal["", "prefill", "decode"]
 Source = Literal["hub", "local", "package", "onnx", "openvino"]
 
 
@@ -98,15 +102,26 @@ class Target(Value, frozen=True, kw_only=True):
     large model may take minutes, a process that hangs must end some time."""
 
 
-class Shape(Value, frozen=True, kw_only=True, order=True):
-    """One input shape: rows, and tokens (of sound: samples) a row; 0 where the model's inputs have no length."""
+class Shape(Value, frozen=True, kw_only=True, order=True, omit_defaults=True):
+    """One input shape: rows, and tokens (of sound: samples) a row; 0 where the model's inputs have no length.
+
+    Of text that is generated there are two for each prompt, timed apart. ``prefill``: a call runs the whole prompt to
+    the first new token. ``decode``: a call makes one token, and ``new_tokens`` calls follow the prompt.
+    """
 
     batch: int
     length: int
+    phase: Phase = ""
+    new_tokens: int = 0
+
+    @property
+    def size(self) -> str:
+        """Of the inputs: shapes of the same size have the same."""
+        return f"{self.batch}x{self.length}" if self.length else f"{self.batch}"
 
     @property
     def name(self) -> str:
-        return f"{self.batch}x{self.length}" if self.length else f"{self.batch}"
+        return f"{self.size} {self.phase}".rstrip()
 
 
 class Workload(Value, frozen=True, kw_only=True):
@@ -205,6 +220,11 @@ class Job(Value, frozen=True, kw_only=True):
     device: str = ""
     """The UUID of the GPU that the process may see ("": none is chosen)."""
 
+    @property
+    def generates(self) -> bool:
+        """Whether tokens are generated: then a backend opens a GenerativeSession (backends/base.py)."""
+        return any(shape.phase for shape in self.shapes)
+
 
 class Burst(Value, frozen=True, kw_only=True):
     """A few calls in a row: wall time of each, the process's CPU time and involuntary switches over all of them, and
@@ -231,6 +251,8 @@ class Series(Value, frozen=True, kw_only=True):
     readings: tuple[GpuReading, ...] = ()
     """Of the GPU, right after each burst; () where there is none that tells."""
     energy: Energy | None = None
+    cache_bytes: int | None = None
+    """Of a generation: what its keys and values take at its end, as the session tells it."""
 
 
 class Executed(Value, frozen=True, kw_only=True):
@@ -347,6 +369,8 @@ class Record(Value, frozen=True, kw_only=True):
     scores: tuple[Score, ...] = ()
     parity: Parity | None = None
     answers_sha256: str | None = None
+    generated: tuple[tuple[int, ...], ...] = ()
+    """The tokens that greedy decoding made of each of the inputs' prompts."""
     dataset: DataRef | None = None
     calibration: DataRef | None = None
     findings: tuple[Finding, ...] = ()

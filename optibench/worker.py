@@ -16,12 +16,13 @@ import time
 import traceback
 from collections.abc import Mapping
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from optibench import energy, measure, nvml
+from optibench import energy, generation, measure, nvml
 from optibench.errors import CaseFailed, Unsupported, first_line
 from optibench.gpu_values import GpuReading
 from optibench.values import Gauged, Job, Series, Shape, Target, Value
@@ -84,7 +85,7 @@ class Worker:
 
     def __init__(self) -> None:
         self.open_things = ExitStack()
-        self.feeds: dict[Shape, Any] = {}
+        self.timed: dict[Shape, measure.Timed] = {}
         self.sensors: nvml.Watch | None = None
         self.reading: GpuReading | None = None
 
@@ -97,8 +98,8 @@ class Worker:
                 case Warm():
                     return self._warm(request.shape)
                 case Turn():
-                    feed = self.feeds[request.shape]
-                    burst = self.meter.burst(feed, request.block, request.seconds, look=self._look)
+                    timed = self.timed[request.shape]
+                    burst = self.meter.burst(timed, request.block, request.seconds, look=self._look)
                     return {"burst": msgspec.to_builtins(burst), "reading": msgspec.to_builtins(self.reading)}
                 case Spend():
                     return self._spend(request)
@@ -125,11 +126,12 @@ class Worker:
         start = time.perf_counter_ns()
         self.session = self.open_things.enter_context(backend.session(job.artifact, job))
         load_seconds = (time.perf_counter_ns() - start) / 1e9
-        self.meter = measure.Meter(self.session.call, getattr(self.session, "clocks", None))
-        self.feeds[shape] = self.session.feed(arrays)
-        self.first, outputs = self.meter.first_call(self.feeds[shape])
+        self.meter = measure.Meter(getattr(self.session, "clocks", None))
+        self.feed = self.session.feed(arrays)
+        self.timed[shape] = self._timed(shape, self.feed)
+        self.first, outputs = self.meter.first_call(self.timed[shape])
         cold_start = (time.perf_counter_ns() - request.started_ns) / 1e9
-        self._check(self.session.arrays(outputs))
+        self._check(self._arrays(outputs))
         if job.device:  # only now, so that it is part of no time
             self.sensors = nvml.watch(job.device)
         return {
@@ -141,7 +143,19 @@ class Worker:
     def _timing_arrays(self, shape: Shape) -> Any:
         from optibench.arrays import batches_of
 
-        return next(batches_of(Path(self.job.inputs) / f"shape-{shape.name}.npz"))
+        return next(batches_of(Path(self.job.inputs) / f"shape-{shape.size}.npz"))
+
+    def _timed(self, shape: Shape, feed: Any) -> measure.Timed:
+        if shape.phase:
+            return generation.timed(self.session, feed, shape)
+        return measure.Timed(partial(self.session.call, feed))
+
+    def _arrays(self, outputs: Any) -> Mapping[str, Any]:
+        """What a timed call returned, by name."""
+        if self.job.generates:
+            return {"logits": outputs}
+        found: Mapping[str, Any] = self.session.arrays(outputs)
+        return found
 
     def _check(self, outputs: Mapping[str, Any]) -> None:
         """A build that answers nothing, or nonsense, is not worth timing."""
@@ -156,17 +170,18 @@ class Worker:
 
     def _warm(self, shape: Shape) -> dict[str, Any]:
         first = self.first
-        if shape not in self.feeds:
-            self.feeds[shape] = self.session.feed(self._timing_arrays(shape))
-            first, outputs = self.meter.first_call(self.feeds[shape])
-            self._check(self.session.arrays(outputs))
-        calls, settled = self.meter.warm_up(self.feeds[shape])
+        if shape not in self.timed:
+            self.timed[shape] = self._timed(shape, self.session.feed(self._timing_arrays(shape)))
+            first, outputs = self.meter.first_call(self.timed[shape])
+            self._check(self._arrays(outputs))
+        calls, settled = self.meter.warm_up(self.timed[shape])
         series = Series(
             shape=shape,
             first_call_seconds=first,
             warmup_calls=calls,
             settled=settled,
             peak_bytes=measure.peak_bytes(),
+            cache_bytes=self.session.cache_bytes() if shape.phase == "decode" else None,
         )
         return {"series": msgspec.to_builtins(series)}
 
@@ -174,9 +189,9 @@ class Worker:
         self.reading = self.sensors.reading() if self.sensors else None
 
     def _spend(self, request: Spend) -> dict[str, Any]:
-        feed, spent = self.feeds[request.shape], None
-        if self.sensors:
-            spent = energy.spent(lambda: self.session.call(feed), self.sensors.millijoules, request.seconds)
+        timed, spent = self.timed[request.shape], None
+        if self.sensors and timed.rewind is None:
+            spent = energy.spent(timed.call, self.sensors.millijoules, request.seconds)
         return {"energy": msgspec.to_builtins(spent)}
 
     def _judge(self, request: Judge) -> dict[str, Any]:
@@ -190,7 +205,7 @@ class Worker:
         raw = Path(request.out + ".raw")
         with raw.open("wb") as file:
             for batch in batches_of(Path(request.evaluation)):
-                outputs = self.session.arrays(self.session.call(self.session.feed(batch)))
+                outputs = self._run(batch)
                 found = self.task.answers(outputs, batch, self.job.model)
                 if isinstance(found, list):
                     rows += [len(one) for one in found]
@@ -208,13 +223,35 @@ class Worker:
             "size": size,
             "rows": rows,
             "file": str(raw),
-            "executed": msgspec.to_builtins(self.session.executed(self.feeds[self.job.shapes[0]])),
+            "generated": self._generated(),
+            "executed": msgspec.to_builtins(self.session.executed(self.feed)),
         }
+
+    def _run(self, batch: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The outputs for a batch, by name: of one call, unless the task knows another way (``run``)."""
+        run = getattr(self.task, "run", None)
+        if run:
+            found: Mapping[str, Any] = run(self.session, batch, self.job.model)
+        else:
+            found = self.session.arrays(self.session.call(self.session.feed(batch)))
+        return found
+
+    def _generated(self) -> list[list[int]]:
+        """What is made of the inputs' prompts, where there are any: as many tokens as are timed, ends passed over."""
+        from optibench.arrays import batches_of
+
+        prompts = Path(self.job.inputs) / "prompts.npz"
+        if not self.job.generates or not prompts.is_file():
+            return []
+        most = max(shape.new_tokens for shape in self.job.shapes)
+        rows = [generation.generate(self.session, self.session.feed(one), most) for one in batches_of(prompts)]
+        return [row.tolist() for batch in rows for row in batch]
 
     def _gauge(self, request: Gauge) -> dict[str, Any]:
         """Made anew each time: what goes fastest may have been chosen while something else ran."""
         gauge = importlib.import_module(request.backend).gauge(request.limit, request.target, request.threads)
-        burst = measure.Meter(gauge.call, getattr(gauge, "clocks", None)).burst(None, request.block, request.seconds)
+        timed = measure.Timed(partial(gauge.call, None))
+        burst = measure.Meter(getattr(gauge, "clocks", None)).burst(timed, request.block, request.seconds)
         return {"gauged": msgspec.to_builtins(Gauged(amount=gauge.amount, burst=burst, detail=gauge.detail))}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -92,10 +93,10 @@ def test_too_little_memory_is_a_reason_and_nothing_is_started(folder: Path, monk
 def test_pytorch_reaches_a_limit_of_this_machine_and_says_how(limit: str) -> None:
     from optibench import targets
     from optibench.backends import pytorch
-    from optibench.measure import Meter
+    from optibench.measure import Meter, Timed
 
     gauge = pytorch.gauge(limit, targets.load()["cpu"], threads=1)
-    burst = Meter(gauge.call).burst(None, 0, 0.01)
+    burst = Meter().burst(Timed(partial(gauge.call, None)), 0, 0.01)
     assert gauge.amount > 10**8
     assert len(burst.wall_ns) >= 2
     assert "torch" in gauge.detail["how"]

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
+from optibench import plugins
+from optibench.tasks.base import is_generative
 from optibench.values import Artifact, Build, Executed, Job, Target
 
 if TYPE_CHECKING:
@@ -45,6 +47,27 @@ class Session(Protocol):
         ...
 
 
+class GenerativeSession(Session, Protocol):
+    """An opened artifact that generates: it keeps what it has seen (the KV cache) from one call to the next. It is what
+    ``session`` opens for a job that generates. ``call`` answers a whole text at once: the logits after each of its
+    tokens, as "logits" of the shape (batch, length, vocabulary), and keeps nothing.
+    """
+
+    def start(self, inputs: Any) -> numpy.ndarray:
+        """Forgets what was kept, and runs the prompts that ``feed`` made (of a model with an encoder: the encoder, and
+        the decoder over its first tokens). The logits of each row's next token, float32, shape (batch, vocabulary);
+        they need last no longer than until the next call. Rows shorter than the others are padded on the left."""
+        ...
+
+    def step(self, tokens: numpy.ndarray) -> numpy.ndarray:
+        """Appends one token a row, int64 of the shape (batch,), and gives the logits as ``start`` does."""
+        ...
+
+    def cache_bytes(self) -> int:
+        """What is kept now of all rows: bytes of keys and values, as the runtime holds them."""
+        ...
+
+
 class Gauge(Protocol):
     """Work that does nothing but reach one limit of the machine."""
 
@@ -69,6 +92,8 @@ class Backend(Protocol):
     """The extra of optibench that installs what it needs ("" if the base does)."""
     RUNTIME: tuple[str, ...]
     """The distributions that run its artifacts: their versions belong to a figure."""
+    GENERATES: tuple[str, ...]
+    """Optional: it opens GenerativeSessions, and these are the precisions that are tried there by default."""
     AHEAD_OF_TIME: bool
     """Optional: it builds for the target on any machine, whatever is in it, so that ``optibench export`` works there
     (False where it is not said)."""
@@ -98,6 +123,11 @@ class Backend(Protocol):
         """Work that reaches the target's ``limit``: a precision's arithmetic, or "memory". Raises Unsupported. For
         backends of another device than PyTorch's, which serves all others; they need not have it."""
         ...
+
+
+def generates(build: Build) -> bool:
+    """Whether the build is to make tokens one after the other."""
+    return is_generative(plugins.load("task", build.model.ref.task))
 
 
 def missing(module: str, extra: str) -> str | None:

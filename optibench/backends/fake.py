@@ -31,6 +31,8 @@ FORMAT = "fake"
 TURNS = 64
 """Turns whose noise is drawn at a time."""
 PRECISIONS = ("fp32", "bf16", "int8", "int8-dynamic", "int8-weights")
+GENERATES = PRECISIONS
+VOCABULARY = 50
 EXTRA = ""
 RUNTIME = ()
 
@@ -107,6 +109,11 @@ class FakeSession:
         return inputs
 
     def call(self, inputs: Mapping[str, numpy.ndarray]) -> dict[str, numpy.ndarray]:
+        self._pass(self.behaviour.get("latency_seconds", 0.01) * next(iter(inputs.values())).size / 128)
+        return self._outputs(inputs)
+
+    def _pass(self, latency: float) -> None:
+        """Moves the clocks as a call of this latency does."""
         self.calls += 1
         if self.calls > 5:
             _fail(str(self.behaviour.get("fail", "")))
@@ -115,13 +122,10 @@ class FakeSession:
             self._next_turn()
         else:  # not in a turn's first call, which is not counted
             self.clocks.switched, self.switches = self.clocks.switched + self.switches, 0
-        rows = next(iter(inputs.values())).size
-        latency = self.behaviour.get("latency_seconds", 0.01) * rows / 128
         noise = float(fake_noise.calls(self.noise, self.rng, ()))
         wall = max(1, int(latency * 1e9 * math.exp(self.factor + self.slow + noise)))
         self.clocks.wall += wall
         self.clocks.cpu += int(wall * self.job.threads * self.share)
-        return self._outputs(inputs)
 
     def _outputs(self, inputs: Mapping[str, numpy.ndarray]) -> dict[str, numpy.ndarray]:
         """Embeddings that depend on the tokens, shape (batch, length, 8), and logits of three classes."""
@@ -144,6 +148,41 @@ class FakeSession:
         usual = "fp32" if asked.endswith("-weights") else asked.partition("-")[0]
         precision = str(self.behaviour.get("executed", usual))
         return Executed(provider="fake", precision=precision, threads=self.job.threads, operations={precision: 1})
+
+
+class FakeGenerativeSession(FakeSession):
+    """A language of VOCABULARY tokens, in which the next one depends on the last one alone. A token takes
+    ``token_seconds`` in decoding."""
+
+    past = 0
+
+    def call(self, inputs: Mapping[str, numpy.ndarray]) -> dict[str, numpy.ndarray]:
+        super().call(inputs)
+        return {"logits": self._after(inputs["input_ids"])}
+
+    def start(self, inputs: Mapping[str, numpy.ndarray]) -> numpy.ndarray:
+        self.past = inputs["input_ids"].size
+        return self.call(inputs)["logits"][:, -1]
+
+    def step(self, tokens: numpy.ndarray) -> numpy.ndarray:
+        self.past += len(tokens)
+        self._pass(self.behaviour.get("token_seconds", 0.001) * len(tokens))
+        return self._after(tokens)
+
+    def cache_bytes(self) -> int:
+        return 64 * self.past
+
+    def _after(self, tokens: numpy.ndarray) -> numpy.ndarray:
+        """Logits of what follows each of the tokens."""
+        import numpy as np
+
+        axis = np.arange(VOCABULARY)
+        logits = 4 * np.sin(1.7 * tokens[..., None] + axis * axis / 3.0)
+        noise = np.random.default_rng(_seed_of(self.job.case.precision)).normal(0, 1, VOCABULARY)
+        if self.behaviour.get("fail") == "nan":
+            logits[:] = np.nan
+        found: numpy.ndarray = (logits + self.behaviour.get("error", 0.0) * noise).astype(np.float32)
+        return found
 
 
 class FakeGauge:
@@ -192,4 +231,4 @@ def session(artifact: Artifact, job: Job) -> Iterator[FakeSession]:
     behaviour = {**known.get(case.precision, {}), **known.get(f"{case.variant}:{case.precision}", {})}
     if behaviour.get("fail") == "load":
         raise CaseFailed("the fake runtime cannot open this file")
-    yield FakeSession(behaviour, job)
+    yield (FakeGenerativeSession if job.generates else FakeSession)(behaviour, job)

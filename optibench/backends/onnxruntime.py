@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from optibench.backends.base import Session, main_precision, missing
+from optibench.backends.base import Session, generates, main_precision, missing
 from optibench.errors import CaseFailed, Unsupported
 from optibench.values import Artifact, Build, Executed, Job, Target
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 FORMAT = "onnx"
 PRECISIONS = ("fp32", "tf32", "fp16", "int8", "int8-dynamic", "int8-weights", "int4-weights")
+GENERATES = ("fp32", "int8-weights", "int4-weights")
 EXTRA = "onnxruntime"
 RUNTIME = ("onnxruntime", "onnxruntime-gpu")
 
@@ -91,11 +92,16 @@ def prepare(build: Build, cache: Cache) -> Artifact:
         from optibench.nvidia.card import card
 
         refuse_older(card(build.device).compute_capability, build.precision)
-    return quantize.artifact(build, _form(build.precision), cache, run_file)
+    return quantize.artifact(build, _form(build.precision), cache, run_decoder if generates(build) else run_file)
 
 
 def _refused(build: Build) -> str | None:
     """Why this device's provider does not run the precision."""
+    if generates(build):
+        if build.target.device == "cuda":
+            return "onnxruntime generates text on processors only; on NVIDIA GPUs pytorch does"
+        if build.precision not in GENERATES:
+            return f"onnxruntime generates text in {', '.join(GENERATES)}: decoding is slow for reading weights"
     return (ON_CPU_ALONE if build.target.device == "cuda" else ON_GPU_ALONE).get(build.precision)
 
 
@@ -108,6 +114,14 @@ def run_file(path: Path, inputs: Mapping[str, numpy.ndarray]) -> list[numpy.ndar
     """One run of a file on the CPU, for the check of a second shape."""
     opened = ONNXRuntimeSession(path, threads=0)
     return list(opened.arrays(opened.call(opened.feed(inputs))).values())
+
+
+def run_decoder(path: Path, inputs: Mapping[str, numpy.ndarray]) -> list[numpy.ndarray]:
+    """The same of a decoder: the logits after a prompt and after each token that follows."""
+    from optibench.decoders import followed
+    from optibench.onnx_decoder import ONNXDecoder
+
+    return followed(ONNXDecoder(path, threads=0), inputs)
 
 
 class ONNXRuntimeSession:
@@ -231,6 +245,10 @@ def session(artifact: Artifact, job: Job) -> Iterator[Session]:
         entries, told = providers.split_options(options)
         tf32 = {"use_tf32": "1" if job.case.precision == "tf32" else "0"}  # on by default: fp32 would not be fp32
         yield BoundSession(providers.CUDA, path, job.threads, entries, {**told, **tf32})
+    elif job.generates:
+        from optibench.onnx_decoder import ONNXDecoder
+
+        yield ONNXDecoder(path, job.threads, options)
     else:
         yield ONNXRuntimeSession(path, job.threads, options)
 

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from optibench.backends.base import main_precision, missing
+from optibench.backends.base import generates, main_precision, missing
 from optibench.errors import Unsupported
 from optibench.values import Artifact, Build, Executed, Job, Target
 
@@ -17,7 +17,12 @@ if TYPE_CHECKING:
     from optibench.cache import Cache
 
 FORMAT = "openvino"
-PRECISIONS = ("fp32", "bf16", "fp16", "int8", "int8-weights", "int4-weights")
+PRECISIONS = (
+    *("fp32", "bf16", "fp16", "int8", "int8-weights", "int4-weights"),
+    *("int4-awq-weights", "int4-gptq-weights"),
+)
+GENERATES = ("fp32", "bf16", "int8-weights", "int4-weights")
+DATA_AWARE = ("int4-awq-weights", "int4-gptq-weights")
 EXTRA = "openvino"
 RUNTIME = ("openvino",)
 
@@ -50,20 +55,40 @@ def recipe(build: Build) -> dict[str, Any] | None:
         from optibench.export import recipe as export_recipe
 
         return None if build.model.is_graph else export_recipe(build, FORMAT)
-    return quantize.recipe(build, FORMAT)
+    return quantize.recipe(build, _form(build))
 
 
 def prepare(build: Build, cache: Cache) -> Artifact:
     """The export, or its quantized form, from the cache if it is there. An .onnx file is read as it is."""
     from optibench import quantize
 
-    return quantize.artifact(build, FORMAT, cache, run_file)
+    if generates(build):
+        if build.precision == "int8":
+            raise Unsupported("openvino generates text with floats or with integers as weights alone, not in int8")
+        return quantize.artifact(build, _form(build), cache, run_decoder)
+    if build.precision in DATA_AWARE:
+        raise Unsupported(f"{build.precision} is for tasks that generate text; int4-weights is for others")
+    return quantize.artifact(build, _form(build), cache, run_file)
+
+
+def _form(build: Build) -> str:
+    return "openvino-decoder" if generates(build) else FORMAT
 
 
 def run_file(path: Path, inputs: Mapping[str, numpy.ndarray]) -> list[numpy.ndarray]:
     """One run of a file on the CPU in true fp32, for the check of a second shape."""
     opened = OpenVINOSession(path, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     return list(opened.arrays(opened.call(opened.feed(inputs))).values())
+
+
+def run_decoder(path: Path, inputs: Mapping[str, numpy.ndarray]) -> list[numpy.ndarray]:
+    """The same of a decoder: the logits after a prompt and after each token that follows."""
+    from optibench.decoders import followed
+    from optibench.openvino_decoder import OpenVINODecoder
+
+    return followed(
+        OpenVINODecoder(path, "CPU", {"INFERENCE_PRECISION_HINT": "f32", "KV_CACHE_PRECISION": "f32"}), inputs
+    )
 
 
 class OpenVINOSession:
@@ -157,4 +182,11 @@ def session(artifact: Artifact, job: Job) -> Iterator[OpenVINOSession]:
     settings = settings_for(precision)
     if device == "CPU":
         settings["INFERENCE_NUM_THREADS"] = job.threads
-    yield OpenVINOSession(Path(artifact.path), device, {**settings, **options})
+    if job.generates:
+        from optibench.openvino_decoder import OpenVINODecoder
+
+        # By default keys and values are kept in 8 bits: another precision than the case is labelled with.
+        settings["KV_CACHE_PRECISION"] = HINTS.get(precision, "f32")
+        yield OpenVINODecoder(Path(artifact.path), device, {**settings, **options})
+    else:
+        yield OpenVINOSession(Path(artifact.path), device, {**settings, **options})

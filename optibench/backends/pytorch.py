@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 FORMAT = "transformers"
 PRECISIONS = ("fp32", "tf32", "bf16", "fp16", "int8-dynamic", "int8-weights", "fp8")
+GENERATES = ("fp32", "bf16")
 EXTRA = ""
 RUNTIME = ("torch",)
 
@@ -154,7 +155,8 @@ def session(artifact: Artifact, job: Job) -> Iterator[PyTorchSession]:
     """Loads the checkpoint in the case's precision."""
     import torch
 
+    from optibench.torch_decoder import PyTorchDecoder
     from optibench.torch_session import PyTorchSession, loaded
 
     with torch.inference_mode():
-        yield PyTorchSession(loaded(job), job.target.device, job.case.precision)
+        yield (PyTorchDecoder if job.generates else PyTorchSession)(loaded(job), job.target.device, job.case.precision)

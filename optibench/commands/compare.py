@@ -17,7 +17,7 @@ from optibench.progress import Progress
 
 
 @click.command()
-@click.argument("model", required=False)
+@click.argument("models", nargs=-1, metavar="[MODEL]...")
 @workload_options
 @device_option
 @data_options
@@ -31,7 +31,7 @@ from optibench.progress import Progress
 @click.option("--resume", type=click.Path(path_type=Path), help="Go on with an interrupted run, from its folder alone.")
 @model_options
 def compare(
-    model: str | None,
+    models: tuple[str, ...],
     as_json: bool,
     dry_run: bool,
     resume: Path | None,
@@ -39,7 +39,7 @@ def compare(
     execute: str,
     **asked: Any,
 ) -> None:
-    """Measure every build of MODEL and say which to ship.
+    """Measure every build of MODEL and say which to ship; of several MODELs one after the other, in one table.
 
     MODEL is an alias (minilm, bert-base, ...), a Hub id (user/name, user/name@revision), a local folder in Hugging
     Face format, package:module/folder, or an .onnx or OpenVINO .xml file.
@@ -52,17 +52,27 @@ def compare(
     progress = Progress(quiet=False)
     try:
         if resume is not None:
-            if model is not None or execute != "here":
+            if models or execute != "here":
                 raise click.UsageError(
                     "--resume goes on here with the run as it was begun: leave MODEL and --execute out."
                 )
             result = api.resume(resume, progress.say, wait_quiet_seconds=asked["wait_quiet"])
-        elif model is None:
+        elif not models:
             raise click.UsageError(
                 "Which MODEL? An alias, a Hub id, a folder or a file; optibench compare -h tells more."
             )
+        elif len(models) > 1:
+            if execute != "here" or dry_run:
+                raise click.UsageError("--execute and --dry-run take one MODEL at a time.")
+            requests = [request_from_options(model, asked) for model in dict.fromkeys(models)]
+            found, failed = measure_each(requests, out, progress)
+            if found:
+                show_several(found, as_json)
+            if failed:
+                raise click.exceptions.Exit(failed[0].exit_code)
+            return
         else:
-            request = request_from_options(model, asked)
+            request = request_from_options(models[0], asked)
             if dry_run:
                 planned, estimated = api.dry_run(request, progress.say)
                 progress.done()
@@ -71,10 +81,46 @@ def compare(
             if execute == "here":
                 result = api.run(request, out=out, command=command_line(), say=progress.say)
             else:
-                result = run_elsewhere(execute, model, out, progress.say)
+                result = run_elsewhere(execute, models[0], out, progress.say)
     finally:
         progress.done()
     show_result(result, as_json)
+
+
+def measure_each(requests: list[Any], out: Path | None, progress: Progress) -> tuple[list[Any], list[OptibenchError]]:
+    """A run of each request, one after the other, each in a folder of its own; and the errors of those that have none.
+    One model that is wrong does not stop the others."""
+    from optibench import api
+    from optibench.render.plain import plain
+
+    found, failed = [], []
+    for number, request in enumerate(requests, 1):
+        folder = out / f"{number}-{Path(request.model).name}" if out else None
+        try:
+            found.append(api.run(request, out=folder, command=command_line(), say=progress.say))
+        except OptibenchError as error:
+            failed.append(error)
+            progress.done()
+            click.echo(plain(f"Error: {request.model}: {error}"), err=True)
+    progress.done()
+    return found, failed
+
+
+def show_several(results: list[Any], as_json: bool) -> None:
+    """Several models' results as one table, or as a list of comparisons."""
+    from optibench.render import json as render_json
+    from optibench.render import several
+    from optibench.results import Comparisons
+
+    shown = [result.comparison for result in results]
+    if as_json:
+        click.echo(render_json.render(Comparisons(comparisons=tuple(shown))), nl=False)
+        return
+    tty = sys.stdout is not None and sys.stdout.isatty()
+    width = None if tty else shutil.get_terminal_size((160, 50)).columns
+    click.echo(several.render(shown, width=width, color=tty and "NO_COLOR" not in os.environ))
+    for result in results:
+        click.echo(f"Records and report of {result.comparison.model.id}: {result.path}", err=True)
 
 
 def run_elsewhere(where: str, model: str, out: Path | None, say: Any) -> Any:

@@ -49,6 +49,9 @@ def _row(case: CaseResult, best: str | None) -> dict[str, Cell]:
         **_fields(case.parity, "cosine cosine_min max_abs_difference top1_agreement"),
         **_fields(case, "within_floor multiply_adds peak_share limit"),
         **_fields(case, "device_seconds device_memory_bytes energy_joules_per_call"),
+        **_fields(case, "phase new_tokens cache_bytes bandwidth_share"),
+        **_fields(case.generation, "first_token_seconds seconds tokens_per_second speedup", "generation_{}"),
+        **_fields(case.agreement, "prompts tokens equal", "agreement_{}"),
         "recommended": case.case == best,
         "notes": " / ".join(case.notes) or None,
     }

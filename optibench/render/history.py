@@ -6,6 +6,7 @@ import csv
 from collections.abc import Iterator
 from io import StringIO
 
+from optibench.render.columns import shape_text
 from optibench.render.csv import Cell, field
 from optibench.render.plain import plain, with_text
 from optibench.render.units import counted, ratio_text, score_text, seconds_text
@@ -68,7 +69,7 @@ def _rows(trend: Trend, history: History) -> Iterator[str]:
 
 def title(trend: Trend) -> str:
     """``cpu/openvino/int8 at 1×128``."""
-    return f"{trend.case} at {trend.batch}" + (f"×{trend.length}" if trend.length else "")
+    return f"{trend.case} at {shape_text(trend)}"
 
 
 def sentence(change: Change) -> str:
@@ -102,7 +103,8 @@ def table(history: History) -> str:
         changes = {change.run: change for change in trend.changes}
         for point in trend.points:
             run, change, speedup = runs[point.run], changes.get(point.run), point.speedup
-            row: list[Cell] = [trend.case, trend.batch, trend.length, run.number, run.created, run.name, run.rounds]
+            row: list[Cell] = [trend.case, trend.batch, trend.length, trend.phase or None]
+            row += [run.number, run.created, run.name, run.rounds]
             row += [speedup.low, speedup.mid, speedup.high, point.latency_p50_seconds, trend.metric, point.score]
             row += [point.artifact_sha256, "; ".join(run.changes) or None]
             if change:
@@ -113,7 +115,7 @@ def table(history: History) -> str:
 
 
 COLUMNS = (
-    *("case", "batch", "length", "run", "created", "name", "rounds"),
+    *("case", "batch", "length", "phase", "run", "created", "name", "rounds"),
     *("speedup_low", "speedup_mid", "speedup_high", "latency_p50_seconds", "metric", "score"),
     *("artifact_sha256", "run_changes"),
     *("change", "change_ratio_low", "change_ratio_mid", "change_ratio_high", "changed_there"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from optibench.render.columns import shape_text
 from optibench.render.history import day
 from optibench.render.plain import plain, with_text
 from optibench.render.units import NONE, change_text, ratio_text, score_places, score_text, seconds_text
@@ -45,7 +46,7 @@ def _listed(title: str, lines: tuple[str, ...] | list[str], nothing: str) -> Ite
 
 
 def _title(pair: CasePair) -> str:
-    return f"{pair.case} at {pair.batch}" + (f"×{pair.length}" if pair.length else "")
+    return f"{pair.case} at {shape_text(pair)}"
 
 
 def _row(pair: CasePair) -> tuple[str, ...]:

@@ -47,7 +47,10 @@ def workload_line(comparison: Comparison) -> str:
     rounds = sorted({case.rounds for case in comparison.cases if case.rounds}) or [workload.rounds]
     number = f"{rounds[0]}" if len(rounds) == 1 else f"{rounds[0]}–{rounds[-1]}"
     parts = [f"batch {listed(workload.batches)}"]
-    if any(workload.lengths):
+    new_tokens = sorted({case.new_tokens for case in comparison.cases if case.new_tokens})
+    if new_tokens:
+        parts.append(f"prompts of {listed(workload.lengths)} · {listed(new_tokens)} new tokens")
+    elif any(workload.lengths):
         samples = " samples" if length_unit(comparison.model.task) == "samples" else ""
         parts.append(f"length {listed(workload.lengths)}{samples}")
     parts.append(f"{number} round{'' if number == '1' else 's'}")
@@ -82,6 +85,7 @@ def legend(comparison: Comparison) -> list[str]:
         return []
     over = f"over {comparison.reference}" if comparison.reference else "over the reference"
     lines = [f"Speedup {over} with its 95% interval; memory is the process's peak."]
+    lines += generations(cases)
     if metric := primary_metric(comparison):
         lines.append(f"After each {metric} its change against the reference's with its 95% interval.")
     elif any(case.parity for case in cases):
@@ -93,6 +97,33 @@ def legend(comparison: Comparison) -> list[str]:
         floor = f"{comparison.workload.accuracy_floor * 100:.4g}%"
         lines.append(f"Below floor: under {floor} of the reference's score; never recommended.")
     return [*lines, *limits(comparison), *devices(comparison)]
+
+
+def generations(cases: list[CaseResult]) -> list[str]:
+    """What the columns of generated text mean, and where a build's text parts from the reference's."""
+    if not any(case.phase for case in cases):
+        return []
+    lines = [
+        "TTFT: time to the first token, a prompt's whole prefill. TPOT: time of each token after it.",
+        "Tokens/s: those of all rows, over TTFT and the TPOT of all others. The verdict is decode's.",
+    ]
+    if any(case.bandwidth_share for case in cases):
+        lines.append(
+            "% of bandwidth: weights and KV cache that a token reads, over its time, of what the memory reached."
+        )
+    compared = {case.case: case.agreement for case in cases if case.agreement}
+    same = [name for name, found in compared.items() if not found.parts]
+    if same:
+        prompts = counted(next(iter(compared.values())).prompts, "prompt")
+        lines.append(f"Greedy decoding makes the reference's tokens, each one, of all {prompts}: {listed(same)}.")
+    for name, found in compared.items():
+        if found.parts:
+            prompt, token = min(found.parts, key=lambda part: (part[1], part[0]))
+            lines.append(
+                f"{name} parts from the reference's text in {len(found.parts)} of {counted(found.prompts, 'prompt')}, "
+                f"first at token {token} of prompt {prompt}."
+            )
+    return lines
 
 
 def limits(comparison: Comparison) -> list[str]:

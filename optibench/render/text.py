@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator, Sequence
+from typing import IO, TYPE_CHECKING
 
 from optibench.render import sentences
 from optibench.render.columns import Column, columns, mark, shown_cases
 from optibench.render.plain import plain, with_text
-from optibench.results import Comparison
+from optibench.results import CaseResult, Comparison, Recommended
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -26,23 +26,11 @@ def render(comparison: Comparison, width: int | None = None, color: bool = False
     """
     from io import StringIO
 
-    from rich.console import Console
     from rich.text import Text
 
     comparison = with_text(comparison, plain)
     out = StringIO()
-    # All that rich would otherwise ask of the environment is said here. No line is ever too long for it: tables are
-    # split and words wrapped before.
-    console = Console(
-        file=out,
-        width=100_000,
-        height=100,
-        force_terminal=color,
-        force_jupyter=False,
-        color_system="standard" if color else None,
-        no_color=not color,
-        legacy_windows=False,
-    )
+    console = console_to(out, color)
 
     def say(text: str, style: str = "", *, indent: str = "", hanging: str = "") -> None:
         for line in _wrapped(text, width, indent, hanging):
@@ -57,7 +45,8 @@ def render(comparison: Comparison, width: int | None = None, color: bool = False
     say("")
     say(sentences.advice(comparison), "bold green" if comparison.recommended else "bold yellow")
     say("")
-    _print_tables(console, comparison, width)
+    cases = shown_cases(comparison)
+    print_tables(console, columns(comparison) if cases else [], cases, comparison.recommended, width)
     for line in (*sentences.legend(comparison), sentences.noise(comparison), *sentences.accuracy(comparison)):
         say(line)
     for title, lines in _lists(comparison):
@@ -78,17 +67,39 @@ def _lists(comparison: Comparison) -> Iterator[tuple[str, list[str]]]:
         yield "Warnings", list(comparison.warnings)
 
 
-def _print_tables(console: Console, comparison: Comparison, width: int | None) -> None:
+def console_to(out: IO[str], color: bool) -> Console:
+    """A console that writes to ``out``. All that rich would otherwise ask of the environment is said here. No line is
+    ever too long for it: tables are split and words wrapped before."""
+    from rich.console import Console
+
+    return Console(
+        file=out,
+        width=100_000,
+        height=100,
+        force_terminal=color,
+        force_jupyter=False,
+        color_system="standard" if color else None,
+        no_color=not color,
+        legacy_windows=False,
+    )
+
+
+def print_tables(
+    console: Console,
+    shown: Sequence[Column],
+    cases: Sequence[CaseResult],
+    recommended: Recommended | None,
+    width: int | None,
+) -> None:
+    """The columns as tables that fit, a row for each of ``cases``."""
     from rich.text import Text
 
-    cases = shown_cases(comparison)
-    best = comparison.recommended.case if comparison.recommended else None
-    for part in _parts(columns(comparison), width) if cases else ():
+    for part in _parts(shown, width) if shown else ():
         widths = [_column_width(column) for column in part]
         console.print(_row(part, widths, [column.title for column in part], ["bold"] * len(part)))
         console.print(Text("─" * (sum(widths) + 2 * (len(widths) - 1)), end=""))
         for row, case in enumerate(cases):
-            bold = "bold" if case.case == best else ""
+            bold = "bold" if recommended and case.case == recommended.case else ""
             style = STYLES.get(mark(case).partition(":")[0], "")
             styles = [f"{bold} {style if column.title == 'verdict' else ''}" for column in part]
             console.print(_row(part, widths, [column.cells[row] for column in part], styles))

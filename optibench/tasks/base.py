@@ -47,13 +47,21 @@ class Encoded:
 
 
 class Task(Protocol):
-    """The contract of a task module. Optional: ``INPUT`` (below), ``WHOLE`` (roles whose value may be a list or an
-    object), ``GROUP`` (a role whose equal values keep rows together when data are split) and ``row_of(text)`` (the row
-    that a plain text makes where there are no data; by default it has the role text)."""
+    """The contract of a task module. Optional: ``INPUT`` and ``GENERATIVE`` (below), ``WHOLE`` (roles whose value may
+    be a list or an object), ``GROUP`` (a role whose equal values keep rows together when data are split) and
+    ``row_of(text)`` (the row that a plain text makes where there are no data; by default it has the role text).
+
+    Optional too: ``batch_rows(model)`` (inputs that may share a batch when they are judged), ``run(session, inputs,
+    model)`` (a batch's outputs, in the worker; by default those of one call) and, of generative tasks,
+    ``prompts(rows, tokenizer, model, new_tokens)`` (batches of which greedy decoding makes tokens that are compared).
+    """
 
     INPUT: str
     """What ``encode`` is given as processor: "text" (where it is not said) a tokenizer, "image" an image processor,
     "sound" a feature extractor, "image+text" and "sound+text" a Pair of such and a tokenizer."""
+    GENERATIVE: bool
+    """Whether a build makes tokens one after the other (False where it is not said): prefill and decode are timed
+    apart, and backends open a GenerativeSession."""
     AUTO_CLASS: str
     """The transformers class that loads its models (``AutoModelForSequenceClassification``)."""
     COLUMNS: dict[str, tuple[str, ...]]
@@ -91,6 +99,11 @@ class Pair:
 def kind_of(task: Any) -> str:
     """text, image or sound: what varies in a task's inputs."""
     return str(getattr(task, "INPUT", "text")).partition("+")[0]
+
+
+def is_generative(task: Any) -> bool:
+    """Whether builds for the task make tokens one after the other."""
+    return bool(getattr(task, "GENERATIVE", False))
 
 
 def length_unit(task_name: str) -> str:

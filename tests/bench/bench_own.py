@@ -104,5 +104,5 @@ def test_rendering_ten_thousand_cases(optibench: Gauge, name: str) -> None:
 
 def test_cost_of_measured_calls(optibench: Gauge) -> None:
     """400 measured calls of a function that does nothing: what is left is the meter's own."""
-    meter = measure.Meter(lambda feed: None)
-    optibench.in_turns(lambda: meter._window(None, 0.0, 400))
+    meter, timed = measure.Meter(), measure.Timed(lambda: None)
+    optibench.in_turns(lambda: meter._window(timed, 0.0, 400))
