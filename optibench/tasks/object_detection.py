@@ -35,7 +35,7 @@ def encode(rows: Sequence[Mapping[str, Any]], processor: Any, model: Model, seed
     """One input a picture. True boxes as shares of the picture, as models tell theirs; classes by the model's index."""
     judged = [(row, objects_of(row["objects"], number)) for number, row in enumerate(rows, 1) if "objects" in row]
     indices = iter(label_indices([one for _, found in judged for one in found.classes], model.labels))
-    truths = []
+    truths: list[dict[str, Any]] = []
     for row, found in judged:
         width, height = media.size_of(row["image"])
         truths.append(
