@@ -64,8 +64,8 @@ def test_the_program_trains_what_it_then_judges_on_sentences_that_it_kept_out(
     package = tmp_path / "packages" / "cognition"
     package.mkdir(parents=True)
     (package / "__init__.py").write_text("")
-    write_bert(package / "model", "BertForMaskedLM")
-    rows = sentences(600)
+    write_bert(package / "model", "BertForMaskedLM", initializer_range=0.1)  # larger weights learn nothing in seconds
+    rows = sentences(3000)
     write_source_package(tmp_path / "vaderSentiment-0.5.zip", [*rows, *rows[:5]])  # a sentence twice is one
     (tmp_path / "fine_tune.py").write_text(PROGRAM)
     env = {**os.environ, "PYTHONPATH": str(tmp_path / "packages"), "HF_HUB_OFFLINE": "1"}
@@ -77,7 +77,7 @@ def test_the_program_trains_what_it_then_judges_on_sentences_that_it_kept_out(
     assert {(text, ("negative", "positive")[mood]) for text, mood in rows} > set(kept)
 
     quick = ["--quick", "--backends", "onnxruntime", "--precisions", "fp32,int8-dynamic", "--length", "16"]
-    done = optibench(*shlex.split(COMPARE)[1:], *quick, "--rounds", "1", "--out", "run", cwd=tmp_path)
+    done = optibench(*shlex.split(COMPARE)[1:], *quick, "--rounds", "1", "--limit", "200", "--out", "run", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     for name in ("cpu/onnxruntime/fp32", "cpu/onnxruntime/int8-dynamic"):
         accuracy = cases(tmp_path / "run")[name]["scores"][0]
@@ -115,4 +115,5 @@ def test_the_page_runs_from_its_first_line_to_its_last(tmp_path: Path, cache_roo
         assert accuracy["count"] > 1500
         assert accuracy["reference"] > 0.75  # by chance .51
         assert accuracy["value"] > 0.72
+    assert (tmp_path / "reviews-int8" / "README.md").is_file()
     print(done.stdout)

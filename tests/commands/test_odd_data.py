@@ -174,17 +174,6 @@ def without_padding(folder: Path) -> Path:
 
 
 @pytest.mark.slow
-def test_a_tokenizer_without_a_padding_token_pads_what_the_mask_rules_out(
-    optibench: Optibench, copy: Path, reviews: Path, tmp_path: Path
-) -> None:
-    without_padding(copy)
-    options = ("--dataset", reviews, "--columns", "text=review,label=verdict", "--length", "16", "--limit", "40")
-    done = optibench("compare", copy, *options, "--out", tmp_path / "run", *QUICK)
-    assert done.returncode == 0, done.stderr
-    assert only_case(tmp_path / "run")["parity"]["cosine_min"] > 0.999
-
-
-@pytest.mark.slow
 def test_a_decoder_that_classifies_needs_no_padding_token_either(
     optibench: Optibench, reviews: Path, tmp_path: Path
 ) -> None:
