@@ -7,6 +7,8 @@ from typing import Any
 
 from optibench import plugins
 from optibench.errors import CaseFailed, OptibenchError, first_line
+from optibench.processors import load_tokenizer, tokenizer_digest
+from optibench.tasks.base import kind_of
 from optibench.values import Model
 
 
@@ -38,7 +40,17 @@ def load(model: Model, dtype: str = "float32") -> Any:
             f"{' and others' if len(lacking) > 3 else ''}, which {model.ref.task} needs. "
             "Fine-tune the model first, or choose the --task that it was trained for."
         )
+    if kind_of(task) == "text":
+        _know_padding(loaded, model)
     return loaded.eval()
+
+
+def _know_padding(loaded: Any, model: Model) -> None:
+    """Decoders that classify read their answer off the last token that is no padding, and refuse batches where their
+    config names no padding token: they are told the one that the tokenizer pads with here, as their users do it."""
+    config = loaded.config.get_text_config()
+    if getattr(config, "pad_token_id", 0) is None and tokenizer_digest(model):
+        config.pad_token_id = load_tokenizer(model).pad_token_id
 
 
 def accepted(model: Any, inputs: Mapping[str, Any]) -> dict[str, Any]:

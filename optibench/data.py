@@ -15,7 +15,7 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
-from optibench import hub, media
+from optibench import boxes, hub, media
 from optibench.errors import OptibenchError, first_line
 from optibench.models import local_path
 from optibench.values import DataRef
@@ -23,7 +23,7 @@ from optibench.values import DataRef
 TEXT_SUFFIXES = (".txt", ".cor")
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".parquet", *TEXT_SUFFIXES)
 SPLITS = ("test", "validation", "train")
-LABELS = ("label", "tags", "answers", "transcript")
+LABELS = ("label", "tags", "answers", "transcript", "mask", "objects")
 """Roles that say what is right; the others are what a model is given."""
 
 Row = dict[str, Any]
@@ -193,7 +193,8 @@ def _file_rows(path: Path) -> list[Row]:
     if suffix in (".jsonl", ".ndjson"):
         return _objects([json.loads(line) for line in lines if line.strip()])
     if suffix == ".json":
-        return _objects(json.loads(text))
+        value = json.loads(text)
+        return boxes.rows_of_coco(value) if boxes.is_coco(value) else _objects(value)
     return _delimited_rows(lines, "\t" if suffix == ".tsv" else None)
 
 
@@ -208,6 +209,13 @@ def _with_names(table: list[Row], names: Mapping[str, Sequence[str]]) -> list[Ro
     """The rows with the labels of those columns that have ``names`` as NamedLabel (-1, no label, stays as it is)."""
     for row in table:
         for column, known in names.items():
+            outer, _, inner = column.partition(".")
+            if inner:  # a list of objects, or an object of lists
+                inside = row.get(outer)
+                for one in inside if isinstance(inside, list) else [inside]:
+                    if isinstance(one, dict):
+                        _with_names([one], {inner: known})
+                continue
             value = row.get(column)
             if isinstance(value, list):
                 row[column] = [_named(one, known) for one in value]
@@ -227,12 +235,22 @@ def _named(value: Any, known: Sequence[str]) -> Any:
 def _names_from_metadata(metadata: Mapping[bytes, bytes]) -> dict[str, list[str]]:
     """The names of class labels that the Hub's Parquet files carry in their schema; {} where there are none."""
     try:
-        features = json.loads(metadata[b"huggingface"])["info"]["features"]
-        # A list of labels (a tag for each token) has the names one level down.
-        inner = {column: f.get("feature", f) for column, f in features.items() if isinstance(f, dict)}
-        return {column: f["names"] for column, f in inner.items() if f.get("_type") == "ClassLabel"}
+        return _class_names(json.loads(metadata[b"huggingface"])["info"]["features"])
     except (KeyError, ValueError, TypeError, AttributeError):
         return {}
+
+
+def _class_names(features: Mapping[str, Any], before: str = "") -> dict[str, list[str]]:
+    """Column (of objects: column.key) -> names, of those features that are class labels, as ``datasets`` writes them.
+    A list of labels (a tag for each token) has the names one level down."""
+    found: dict[str, list[str]] = {}
+    for column, feature in features.items():
+        inner = feature.get("feature", feature) if isinstance(feature, dict) else {}
+        if inner.get("_type") == "ClassLabel":
+            found[before + column] = inner["names"]
+        elif "_type" not in inner and not before:
+            found |= _class_names(inner, f"{column}.")
+    return found
 
 
 def _objects(value: Any) -> list[Row]:
@@ -312,9 +330,7 @@ def _hub_rows(name: str) -> list[Row]:
         for column, feature in loaded.features.items():
             if isinstance(feature, datasets.Image | datasets.Audio):  # decoded here, as files' are
                 loaded = loaded.cast_column(column, type(feature)(decode=False))
-        inner = {column: getattr(f, "feature", f) for column, f in loaded.features.items()}
-        names = {c: f.names for c, f in inner.items() if isinstance(f, datasets.ClassLabel)}
-        return _with_names([dict(row) for row in loaded], names)
+        return _with_names([dict(row) for row in loaded], _class_names(loaded.features.to_dict()))
     except Exception as error:  # datasets raises its own, huggingface_hub's, httpx's and ValueError alike
         raise OptibenchError(
             f"The Hub data set {name} cannot be read: {first_line(error)}. Check its id, config and split "

@@ -1,4 +1,4 @@
-"""Why a quantized build is slower than its fp32 sibling, as far as it can be known from what was executed."""
+"""Why a quantized build is slower or hardly smaller than its fp32 sibling, as far as that can be known."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from optibench.values import Host
 
 ROWS_PER_THREAD = 16
 """Fewer rows of a matrix than this for each thread, and converting activations costs more than int8 saves."""
+AS_LARGE = 0.9
+"""Of its sibling's bytes; a build whose weights were quantized has half at most."""
 
 
 def with_notes(results: Sequence[CaseResult], host: Host) -> list[CaseResult]:
@@ -24,8 +26,18 @@ def with_notes(results: Sequence[CaseResult], host: Host) -> list[CaseResult]:
             why = "; ".join(reasons(result, host)) or "why is not known from what the runtime tells"
             note = f"slower than {sibling.case}: {why}"
             result = msgspec.structs.replace(result, notes=(*result.notes, note))
+        if sibling and result.precision.endswith("-weights") and _as_large(result, sibling):
+            note = (
+                f"as large as {sibling.case}: of weights alone only those of matrix products are quantized, and this "
+                "model's are elsewhere (in convolutions, say); int8 reaches these"
+            )
+            result = msgspec.structs.replace(result, notes=(*result.notes, note))
         noted.append(result)
     return noted
+
+
+def _as_large(one: CaseResult, other: CaseResult) -> bool:
+    return bool(one.artifact_bytes and other.artifact_bytes and one.artifact_bytes > AS_LARGE * other.artifact_bytes)
 
 
 def _slower(one: CaseResult, other: CaseResult) -> bool:

@@ -144,7 +144,7 @@ def not_installed(error: ImportError, form: str) -> Unsupported:
 
 def graph_file(folder: Path, form: str) -> Path:
     """The graph's file in a folder that ``export`` wrote."""
-    pattern = "*.onnx" if form == "onnx" else "*.xml"
+    pattern = "*.xml" if form == "openvino" else f"*.{form}"
     return next(iter(sorted(folder.glob(pattern))))
 
 

@@ -50,7 +50,7 @@ def describe() -> Host:
         cgroup_limits=cgroup_limits(),
         governor=read_text("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor").strip() or None,
         memory_bytes=memory.get("MemTotal", 0),
-        gpus=(*cards, *intel_devices()),
+        gpus=(*cards, *other_devices()),
         nvidia=nvidia,
         os=_system(),
         python=platform.python_version(),
@@ -218,8 +218,8 @@ def nvidia_cards() -> list[str]:
     return found or (["NVIDIA GPU"] if gpus.has_driver() else [])
 
 
-def intel_devices() -> list[str]:
-    """Intel's GPUs and NPUs by the traces that their drivers leave: nothing is initialised."""
+def other_devices() -> list[str]:
+    """Intel's GPUs and NPUs, and Qualcomm's NPUs, by the traces that their drivers leave: nothing is initialised."""
     found = []
     for path in sorted(Path("/sys/class/drm").glob("renderD*/device/vendor")):
         if read_text(path).strip() == "0x8086":
@@ -227,6 +227,8 @@ def intel_devices() -> list[str]:
     for path in sorted(Path("/sys/class/accel").glob("accel*/device/vendor")):
         if read_text(path).strip() == "0x8086":
             found.append("Intel NPU")
+    if any(Path("/dev").glob("fastrpc-cdsp*")):
+        found.append("Qualcomm NPU")
     return found
 
 

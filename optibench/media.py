@@ -19,7 +19,7 @@ from optibench.errors import OptibenchError, first_line
 if TYPE_CHECKING:
     import numpy
 
-ROLES = ("image", "audio")
+ROLES = ("image", "audio", "mask")
 """The roles whose values are media: a path, the file's bytes, or the Hub's ``{"bytes": ..., "path": ...}``."""
 SUFFIXES = {
     "image": (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm"),
@@ -29,6 +29,8 @@ STAND_IN_IDS = {"image": "synthetic pictures (1/f noise)", "audio": "synthetic s
 STAND_IN_SIDES = ((256, 256), (256, 192), (192, 256))
 """Height and width in turn: to a model whose processor keeps proportions, several sizes must be shown."""
 STAND_IN_SECONDS = 6
+ORIENTATION = 0x0112
+"""EXIF's tag for how a camera was held; from 5 on the picture lies on its side."""
 
 
 @dataclass(frozen=True)
@@ -98,10 +100,9 @@ def picture(value: Any, channels: int = 3) -> Any:
 
     Raises OptibenchError where it cannot be decoded.
     """
-    try:
-        from PIL import Image, ImageOps
-    except ImportError as error:
-        raise needs("Pillow", "pictures") from error
+    _needs_pillow()
+    from PIL import Image, ImageOps
+
     if not isinstance(value, Media):
         return value
     if isinstance(value.source, int):
@@ -115,9 +116,58 @@ def picture(value: Any, channels: int = 3) -> Any:
                 turned = Image.fromarray((np.asarray(turned) >> 8).astype(np.uint8))
             return turned.convert("RGB" if channels == 3 else "L")
     except Exception as error:  # Pillow's plug-ins raise whatever their formats make them
+        raise _undecodable(value, error) from error
+
+
+def size_of(value: Media) -> tuple[int, int]:
+    """Width and height of the picture as its camera says it is turned; only its header is read."""
+    if isinstance(value.source, int):
+        height, width = STAND_IN_SIDES[value.source % len(STAND_IN_SIDES)]
+        return width, height
+    _needs_pillow()
+    from PIL import Image
+
+    try:
+        with Image.open(value.opened()) as image:
+            width, height = image.size
+            return (height, width) if image.getexif().get(ORIENTATION, 1) >= 5 else (width, height)
+    except Exception as error:
+        raise _undecodable(value, error) from error
+
+
+def classes_of_pixels(value: Media) -> numpy.ndarray:
+    """A mask's number at every pixel, shape (height, width): greyscale as it is, of a palette its indices.
+
+    Raises OptibenchError where it cannot be decoded or has colours.
+    """
+    _needs_pillow()
+    import numpy as np
+    from PIL import Image
+
+    try:
+        with Image.open(value.opened()) as image:
+            mode, found = image.mode, np.asarray(image)
+    except Exception as error:
+        raise _undecodable(value, error) from error
+    if found.ndim != 2:
         raise OptibenchError(
-            f"The picture of {value.name} cannot be decoded: {first_line(error)}. Leave the row out, or save it anew."
-        ) from error
+            f"The mask of {value.name} has colours ({mode}), where a number for each pixel is expected: save it as a "
+            "picture of one channel (greyscale, or a palette) whose values are the classes."
+        )
+    return found.astype(np.int64)
+
+
+def _needs_pillow() -> None:
+    try:
+        import PIL.Image  # noqa: F401 (asked for, so that all who read pictures say the same)
+    except ImportError as error:
+        raise needs("Pillow", "pictures") from error
+
+
+def _undecodable(value: Media, error: Exception) -> OptibenchError:
+    return OptibenchError(
+        f"The picture of {value.name} cannot be decoded: {first_line(error)}. Leave the row out, or save it anew."
+    )
 
 
 def _noise_picture(seed: int) -> numpy.ndarray:

@@ -324,12 +324,13 @@ class Pipeline:
         elif turner.judged:
             facts = self.inputs[case.variant].facts
             answers, rows = score.answers_from_file(turner.judged, facts["order"])
-            if case == self.plan.reference and self._reference_answers is None:
-                self._reference_answers = answers.copy()
             task = self.plan.model.ref.task
+            alike = score.compared(task, answers, rows)
+            if case == self.plan.reference and self._reference_answers is None:
+                self._reference_answers = alike.copy()
             scores = score.scores_of(task, answers, facts["labels"], facts.get("truths"), rows)
             if self._reference_answers is not None:
-                parity = score.parity_of(task, answers, self._reference_answers)
+                parity = score.parity_of(task, alike, self._reference_answers)
         record = self._record(case, number, status, reason)
         return msgspec.structs.replace(
             record,

@@ -76,6 +76,12 @@ def load_tokenizer(model: Model) -> Any:
             f"The tokenizer of {model.ref.id} cannot be loaded: {first_line(error)}. "
             "Put tokenizer.json (or its vocabulary) and tokenizer_config.json beside the model."
         ) from error
+    # Where the files are gone, transformers makes some classes of tokenizers of nothing, and every word is unknown.
+    if len(tokenizer) <= len(set(tokenizer.all_special_ids)):
+        raise OptibenchError(
+            f"The tokenizer of {model.ref.id} cannot be loaded: no file beside the model has its vocabulary. "
+            "Put tokenizer.json (or its vocabulary) and tokenizer_config.json beside the model."
+        )
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
     return tokenizer

@@ -62,6 +62,17 @@ def scores_of(
     )
 
 
+def compared(task_name: str, answers: Array, rows: Sequence[int]) -> Array:
+    """The answers that say how near two builds are: all but those that only judge (a task's ``UNCOMPARED``, the last
+    so many of each input's)."""
+    import numpy as np
+
+    last = getattr(plugins.load("task", task_name), "UNCOMPARED", 0)
+    if not last or not len(rows):
+        return answers
+    return np.concatenate([one[:-last] for one in np.split(answers, np.cumsum(rows)[:-1])])
+
+
 def parity_of(task_name: str, answers: Array, reference: Array) -> Parity | None:
     """How near the answers are to the reference's; None where the two cannot be laid side by side, and where text is
     generated, whose tokens are compared instead (agreement.py)."""

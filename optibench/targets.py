@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import platform
 import re
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
@@ -22,11 +23,12 @@ KEYS = (
     *("name", "description", "device", "backends", "precisions", "match", "env", "options", "peaks"),
     "open_limit_seconds",
 )
-MATCH_KEYS = ("arch", "vendor", "gpu", "gpu_name", "compute_capability")
+MATCH_KEYS = ("system", "arch", "vendor", "gpu", "gpu_name", "compute_capability")
 DRIVERS = {
     "nvidia": ("NVIDIA", "no NVIDIA driver here: install one, or run on a machine with an NVIDIA GPU"),
     "intel-gpu": ("Intel GPU", "no Intel GPU with a driver here (/sys/class/drm has none)"),
     "intel-npu": ("Intel NPU", "no Intel NPU with a driver here (/sys/class/accel has none)"),
+    "qualcomm-npu": ("Qualcomm NPU", "no Qualcomm NPU with a driver here (/dev has no fastrpc-cdsp)"),
 }
 
 
@@ -107,7 +109,9 @@ def find(names: Sequence[str], known: Mapping[str, Target]) -> list[Target]:
 def mismatch(target: Target, host: Host) -> str | None:
     """Why this machine is not such a target, in words to act on; None if it is."""
     match = target.match
-    arch, vendor = match.get("arch"), match.get("vendor")
+    system, arch, vendor = match.get("system"), match.get("arch"), match.get("vendor")
+    if system and platform.system() not in _list(system):
+        return f"this machine runs {platform.system()}, the target is for {' or '.join(_list(system))}"
     if arch and hosts.architecture() not in _list(arch):
         return f"this machine is {hosts.architecture()}, the target is for {' or '.join(_list(arch))}"
     if vendor and hosts.cpu_vendor() not in _list(vendor):
@@ -158,8 +162,8 @@ def published(gpu: Gpu, limit: str, known: Iterable[Target]) -> Published | None
 
 
 def _is_of(card: str, kind: str) -> bool:
-    # NVIDIA's driver names cards without its maker ("Tesla T4"); what is not Intel's is NVIDIA's.
-    return card == DRIVERS[kind][0] or (kind == "nvidia" and not card.startswith("Intel"))
+    # NVIDIA's driver names cards without its maker ("Tesla T4"); what is not another's is NVIDIA's.
+    return card == DRIVERS[kind][0] or (kind == "nvidia" and not card.startswith(("Intel", "Qualcomm")))
 
 
 def _named(card: str, name: str, end: str = r"(?!\w)") -> bool:

@@ -89,7 +89,7 @@ class Target(Value, frozen=True, kw_only=True):
 
     name: str
     description: str
-    device: Literal["cpu", "cuda", "intel-gpu", "intel-npu"]
+    device: Literal["cpu", "cuda", "intel-gpu", "intel-npu", "apple", "qualcomm-npu"]
     backends: dict[str, tuple[str, ...]]
     """Backend name to the precisions it is tried in by default here, in the order of the report."""
     precisions: tuple[str, ...]

@@ -99,8 +99,7 @@ def write_bert(folder: Path, head: str = "BertModel", **config: Any) -> Path:
         num_attention_heads=2,
         intermediate_size=128,
         max_position_embeddings=128,
-        initializer_range=0.3,
-        **config,
+        **{"initializer_range": 0.3, **config},
     )
     model = getattr(transformers, head)(settings)
     model.save_pretrained(folder)

@@ -1,4 +1,4 @@
-"""Why a quantized build is slower than its fp32 sibling: what is said of a processor is said where one ran it."""
+"""Why a quantized build is slower than its fp32 sibling (of a processor only where one ran it), or no smaller."""
 
 from __future__ import annotations
 
@@ -49,3 +49,12 @@ def test_of_a_gpu_nothing_is_said_of_the_processor(provider: str) -> None:
 def test_a_precision_that_a_runtime_does_not_tell_is_not_called_executed() -> None:
     said = note("cuda/onnxruntime-tensorrt/int8", executed("TensorrtExecutionProvider", "none", fallback_nodes=3))
     assert said.endswith("fp32: 3 nodes run on another device, with copies between")
+
+
+@pytest.mark.parametrize(("size", "told"), [(99_000_000, True), (27_000_000, False)])
+def test_a_weight_only_build_that_is_as_large_as_before_says_why(size: int, told: bool) -> None:
+    """A model of convolutions: the recipe for weights alone is for matrix products."""
+    before = factories.case("cpu/onnxruntime/fp32", artifact_bytes=100_000_000)
+    after = factories.case("cpu/onnxruntime/int8-weights", artifact_bytes=size)
+    _, found = explain.with_notes([before, after], factories.host())
+    assert any("as large as cpu/onnxruntime/fp32" in note for note in found.notes) == told

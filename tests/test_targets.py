@@ -30,7 +30,7 @@ def write(folder: Path, text: str, name: str = "mine") -> Path:
 
 
 def test_the_built_in_targets_are_those_that_are_promised() -> None:
-    promised = "cpu cpu-intel cpu-amd cpu-arm gpu-intel npu-intel cuda cuda-hopper cuda-ada"
+    promised = "cpu cpu-intel cpu-amd cpu-arm gpu-intel npu-intel apple qnn cuda cuda-hopper cuda-ada"
     promised += (
         " cuda-t4 cuda-a10 cuda-a100 cuda-l4 cuda-l40s cuda-h100 cuda-h200 cuda-b200 cuda-rtx40 cuda-rtx50 cuda-orin"
     )
@@ -99,11 +99,33 @@ def test_a_worker_starts_with_as_many_threads_as_it_may_use() -> None:
         ("gpu-intel", ("Intel GPU",), True),
         ("gpu-intel", ("Intel NPU",), False),
         ("npu-intel", ("Intel NPU",), True),
+        ("qnn", ("Qualcomm NPU",), True),
+        ("qnn", ("Intel NPU",), False),
+        ("cuda", ("Qualcomm NPU",), False),
     ],
 )
 def test_a_machine_fits_a_target_or_is_told_why_not(name: str, gpus: tuple[str, ...], fits: bool) -> None:
     why = targets.mismatch(targets.load()[name], factories.host(gpus=gpus))
     assert (why is None) == fits, why
+
+
+def test_a_target_of_another_system_says_which_this_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("platform.system", lambda: "Linux")
+    said = targets.mismatch(targets.load()["apple"], factories.host())
+    assert said == "this machine runs Linux, the target is for Darwin"
+
+
+@pytest.mark.parametrize("name", ["apple", "qnn"])
+def test_a_provider_that_is_not_installed_is_named_with_the_pip_line(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from optibench import accelerators
+    from optibench.backends import onnxruntime
+
+    monkeypatch.setattr(accelerators, "version_of", lambda wheel: None)
+    said = onnxruntime.probe(targets.load()[name])
+    assert said is not None
+    assert "Provider: pip " in said
 
 
 def test_processors_are_read_from_what_the_kernel_says() -> None:

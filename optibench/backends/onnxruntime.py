@@ -1,7 +1,8 @@
 """ONNX Runtime: the exported graph, or the same graph quantized by onnxruntime.quantization or NNCF.
 
 On processors by its CPU provider; on NVIDIA GPUs by its CUDA provider (nvidia/bound.py), whose kernels multiply in
-floating point: half precision is written into the file (floats.py), weights alone may be integers.
+floating point: half precision is written into the file (floats.py), weights alone may be integers. On Apple's and
+Qualcomm's devices by the providers for them (accelerators.py).
 """
 
 from __future__ import annotations
@@ -56,11 +57,15 @@ ON_CPU_ALONE = {"int8": NO_INTEGERS, "int8-dynamic": NO_INTEGERS}
 
 
 def probe(target: Target) -> str | None:
-    """It runs on processors, and on NVIDIA GPUs where a GPU build of the wheel is installed."""
+    """It runs on processors; on NVIDIA's, Apple's and Qualcomm's devices where a build with their provider is there."""
     if target.device == "cuda":
         from optibench.nvidia import providers
 
         return providers.absent(providers.CUDA, target)
+    from optibench import accelerators
+
+    if target.device in accelerators.PROVIDERS:
+        return accelerators.absent(target.device) or missing("onnxscript", EXTRA)
     if target.device != "cpu":
         return f"onnxruntime is not driven on the device {target.device}; use openvino there"
     return missing("onnxruntime", EXTRA) or missing("onnxscript", EXTRA)
@@ -98,11 +103,13 @@ def prepare(build: Build, cache: Cache) -> Artifact:
 def _refused(build: Build) -> str | None:
     """Why this device's provider does not run the precision."""
     if generates(build):
-        if build.target.device == "cuda":
-            return "onnxruntime generates text on processors only; on NVIDIA GPUs pytorch does"
+        if build.target.device != "cpu":
+            elsewhere = "; on NVIDIA GPUs pytorch does" if build.target.device == "cuda" else ""
+            return f"onnxruntime generates text on processors only{elsewhere}"
         if build.precision not in GENERATES:
             return f"onnxruntime generates text in {', '.join(GENERATES)}: decoding is slow for reading weights"
-    return (ON_CPU_ALONE if build.target.device == "cuda" else ON_GPU_ALONE).get(build.precision)
+    refused = {"cuda": ON_CPU_ALONE, "cpu": ON_GPU_ALONE}.get(build.target.device, {"tf32": ON_GPU_ALONE["tf32"]})
+    return refused.get(build.precision)
 
 
 def _form(precision: str) -> str:
@@ -131,9 +138,12 @@ class ONNXRuntimeSession:
         self.path = path
         self.threads = threads
         self.options = options or {}
-        self.session = on_cpu(path, self._settings())
+        self.session = self._opened()
         self.outputs = [output.name for output in self.session.get_outputs()]
         self.inputs = {i.name: i for i in self.session.get_inputs()}
+
+    def _opened(self, profile: str = "") -> Any:
+        return on_cpu(self.path, self._settings(), profile)
 
     def _settings(self) -> Any:
         import onnxruntime
@@ -157,7 +167,7 @@ class ONNXRuntimeSession:
     def executed(self, inputs: Any) -> Executed:
         """Read off the profile of one run, in a session of its own: fusion changes the graph after providers are
         assigned, so only what ran shows whether integers were multiplied."""
-        kernels = profiled(lambda prefix: on_cpu(self.path, self._settings(), prefix), inputs)
+        kernels = profiled(self._opened, inputs)
         return executed_from_profile(kernels, PROVIDER, self.threads)
 
 
@@ -249,6 +259,10 @@ def session(artifact: Artifact, job: Job) -> Iterator[Session]:
         from optibench.onnx_decoder import ONNXDecoder
 
         yield ONNXDecoder(path, job.threads, options)
+    elif job.target.device != "cpu":
+        from optibench import accelerators
+
+        yield accelerators.session_on(accelerators.PROVIDERS[job.target.device], path, job)
     else:
         yield ONNXRuntimeSession(path, job.threads, options)
 

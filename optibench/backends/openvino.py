@@ -7,8 +7,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from optibench.backends.base import generates, main_precision, missing
+from optibench.backends.base import Session, generates, main_precision, missing
 from optibench.errors import Unsupported
+from optibench.static_shapes import OPTION, StaticShapes
 from optibench.values import Artifact, Build, Executed, Job, Target
 
 if TYPE_CHECKING:
@@ -94,11 +95,22 @@ def run_decoder(path: Path, inputs: Mapping[str, numpy.ndarray]) -> list[numpy.n
 class OpenVINOSession:
     """A compiled graph with one request."""
 
-    def __init__(self, path: Path, device: str, settings: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        path: Path,
+        device: str,
+        settings: Mapping[str, Any],
+        shapes: Mapping[str, tuple[int, ...]] | None = None,
+    ) -> None:
         import openvino
 
         self.device = device
-        self.compiled = openvino.Core().compile_model(path, device, dict(settings))
+        core = openvino.Core()
+        model: Any = path
+        if shapes:
+            model = core.read_model(path)
+            model.reshape({name: list(shape) for name, shape in shapes.items()})
+        self.compiled = core.compile_model(model, device, dict(settings))
         self.request = self.compiled.create_infer_request()
         self.inputs = {name: port for port in self.compiled.inputs for name in port.get_names()}
         self.outputs = [
@@ -168,7 +180,7 @@ def usage(file: str, precision: str) -> tuple[str, str]:
 
 
 @contextmanager
-def session(artifact: Artifact, job: Job) -> Iterator[OpenVINOSession]:
+def session(artifact: Artifact, job: Job) -> Iterator[Session]:
     """Compiles the graph for one request at a time, in the precision that the case is labelled with."""
     import openvino
 
@@ -182,11 +194,29 @@ def session(artifact: Artifact, job: Job) -> Iterator[OpenVINOSession]:
     settings = settings_for(precision)
     if device == "CPU":
         settings["INFERENCE_NUM_THREADS"] = job.threads
+    static = options.pop(OPTION, False)
     if job.generates:
         from optibench.openvino_decoder import OpenVINODecoder
 
         # By default keys and values are kept in 8 bits: another precision than the case is labelled with.
         settings["KV_CACHE_PRECISION"] = HINTS.get(precision, "f32")
         yield OpenVINODecoder(Path(artifact.path), device, {**settings, **options})
+    elif static:
+        yield _static(Path(artifact.path), device, {**settings, **options}, job)
     else:
         yield OpenVINOSession(Path(artifact.path), device, {**settings, **options})
+
+
+def _static(path: Path, device: str, settings: dict[str, Any], job: Job) -> StaticShapes:
+    """A compilation a shape, for devices that take no other (Intel's NPUs)."""
+    import openvino
+
+    model = openvino.Core().read_model(path)
+    free = {
+        min(port.get_names(), default=f"output_{number}"): [
+            axis for axis, size in enumerate(port.get_partial_shape()) if size.is_dynamic
+        ]
+        for number, port in enumerate(model.outputs)
+    }
+    names = [name for port in model.inputs for name in port.get_names()]
+    return StaticShapes(lambda shapes: OpenVINOSession(path, device, settings, shapes), names, free, job)

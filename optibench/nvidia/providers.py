@@ -25,8 +25,9 @@ OUT_OF_MEMORY = re.compile(r"Failed to allocate memory for requested buffer of s
 
 
 class Provider(Value, frozen=True, kw_only=True):
-    """One of them. ``library`` lies in the folder of ``package``. ``graphs`` is its own option for CUDA graphs,
-    ``prefix`` begins its options for shapes. A ``plugin`` is registered with ONNX Runtime by its package."""
+    """One of them. ``library`` lies in the folder of ``package`` ("": it is part of ONNX Runtime's own). ``graphs`` is
+    its own option for CUDA graphs, ``prefix`` begins its options for shapes. A ``plugin`` is registered with ONNX
+    Runtime by its package."""
 
     backend: str
     name: str
@@ -99,7 +100,9 @@ def _without(provider: Provider, lacking: list[str]) -> str | None:
 
 
 def library_of(provider: Provider) -> Path | None:
-    """Where the provider's library would lie; None if its package is not installed."""
+    """Where the provider's library would lie; None if its package is not installed, or it has none of its own."""
+    if not provider.library:
+        return None
     spec = importlib.util.find_spec(provider.package)
     return Path(spec.origin).parent / provider.library if spec and spec.origin else None
 

@@ -48,7 +48,8 @@ class Encoded:
 
 class Task(Protocol):
     """The contract of a task module. Optional: ``INPUT`` and ``GENERATIVE`` (below), ``WHOLE`` (roles whose value may
-    be a list or an object), ``GROUP`` (a role whose equal values keep rows together when data are split) and
+    be a list or an object), ``GROUP`` (a role whose equal values keep rows together when data are split),
+    ``UNCOMPARED`` (how many of an input's answers, the last, only judge it and do not tell how near two builds are) and
     ``row_of(text)`` (the row that a plain text makes where there are no data; by default it has the role text).
 
     Optional too: ``batch_rows(model)`` (inputs that may share a batch when they are judged), ``run(session, inputs,

@@ -1,8 +1,8 @@
-"""The contract that every backend passes. A new backend adds one line to BACKENDS."""
+"""The contract that every backend passes. A new backend of ours adds one line to BACKENDS; one of anybody's is held to
+it by ``python -m pytest tests/contract --backend NAME`` (docs/add-a-backend.md)."""
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
@@ -58,13 +58,22 @@ def target_for(backend: str) -> Target:
     return targets.load()["cpu"]
 
 
-@pytest.fixture(scope="module", params=BACKENDS)
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Each test for each backend, or each of its precisions."""
+    backends = metafunc.config.getoption("--backend", None) or BACKENDS
+    if "backend" in metafunc.fixturenames:
+        metafunc.parametrize("backend", backends, indirect=True, scope="module")
+    if "one" in metafunc.fixturenames:
+        metafunc.parametrize("one", each_precision(backends), ids="-".join, indirect=True)
+
+
+@pytest.fixture(scope="module")
 def backend(request: pytest.FixtureRequest) -> ModuleType:
     return plugins.load("backend", request.param)
 
 
 def name_of(backend: ModuleType) -> str:
-    return backend.__name__.rpartition(".")[2].replace("_", "-")
+    return next(name for name in plugins.names("backend") if plugins.load("backend", name) is backend)
 
 
 def built(
@@ -90,14 +99,10 @@ def built(
 
 def each_precision(backends: Sequence[str]) -> list[tuple[str, str]]:
     """Every build that these backends say they make."""
-    return [
-        (name, precision)
-        for name in backends
-        for precision in importlib.import_module(f"optibench.backends.{name.replace('-', '_')}").PRECISIONS
-    ]
+    return [(name, precision) for name in backends for precision in plugins.load("backend", name).PRECISIONS]
 
 
-@pytest.fixture(params=each_precision(BACKENDS), ids="-".join)
+@pytest.fixture
 def one(request: pytest.FixtureRequest) -> tuple[str, str]:
     """A backend and one of its precisions."""
     found: tuple[str, str] = request.param
