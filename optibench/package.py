@@ -61,11 +61,7 @@ def write(plan: Plan, out: Path, cache: Cache, say: Callable[[str], None]) -> Pa
     Errors: the folder is not empty or cannot be written; the case cannot be built, with the reason; the task generates.
     """
     asked = plan.request
-    if is_generative(plugins.load("task", plan.model.ref.task)):
-        raise OptibenchError(
-            "optibench export writes builds that answer in one call, and text generation keeps a cache from call to "
-            "call. After a run of optibench compare the builds lie in the cache: optibench cache list."
-        )
+    check_answers_in_one_call(plan.model)
     case = next(
         p for p in plan.cases if p.case.backend == asked.backends[0] and p.case.precision == asked.precisions[0]
     )
@@ -94,6 +90,15 @@ def write(plan: Plan, out: Path, cache: Cache, say: Callable[[str], None]) -> Pa
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     return out / file.name
+
+
+def check_answers_in_one_call(model: Model) -> None:
+    """Error: it generates, so the lines of the README would not run its builds."""
+    if is_generative(plugins.load("task", model.ref.task)):
+        raise OptibenchError(
+            "optibench exports and publishes builds that answer in one call; text generation keeps a cache from call "
+            "to call. After a run of optibench compare the builds lie in the cache: optibench cache list."
+        )
 
 
 def inputs_of(plan: Plan, workshop: Workshop, cache: Cache) -> Arrays:
