@@ -61,7 +61,7 @@ def write(plan: Plan, out: Path, cache: Cache, say: Callable[[str], None]) -> Pa
     Errors: the folder is not empty or cannot be written; the case cannot be built, with the reason; the task generates.
     """
     asked = plan.request
-    refuse_generative(plan.model)
+    check_answers_in_one_call(plan.model)
     case = next(
         p for p in plan.cases if p.case.backend == asked.backends[0] and p.case.precision == asked.precisions[0]
     )
@@ -92,12 +92,12 @@ def write(plan: Plan, out: Path, cache: Cache, say: Callable[[str], None]) -> Pa
     return out / file.name
 
 
-def refuse_generative(model: Model) -> None:
-    """Error: the model's task generates, and what a folder's README shows is one call."""
+def check_answers_in_one_call(model: Model) -> None:
+    """Error: it generates, so the lines of the README would not run its builds."""
     if is_generative(plugins.load("task", model.ref.task)):
         raise OptibenchError(
-            "optibench export and publish write builds that answer in one call, and text generation keeps a cache from "
-            "call to call. After a run of optibench compare the builds lie in the cache: optibench cache list."
+            "optibench exports and publishes builds that answer in one call; text generation keeps a cache from call "
+            "to call. After a run of optibench compare the builds lie in the cache: optibench cache list."
         )
 
 

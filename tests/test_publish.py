@@ -329,6 +329,12 @@ def test_a_model_that_went_away_is_said(run: Path, tmp_path: Path) -> None:
         publish.run(run, MODEL, dry_run=True)
 
 
+def test_a_build_that_generates_text_is_not_published_with_lines_that_cannot_run_it(tmp_path: Path) -> None:
+    run = write_published(tmp_path, ref={"task": "text-generation"}, scores=())
+    with pytest.raises(OptibenchError, match="publishes builds that answer in one call"):
+        publish.run(run, MODEL, case=INT8.name, dry_run=True)
+
+
 def test_a_run_that_recommends_no_build_says_so_and_one_can_be_named(tmp_path: Path) -> None:
     slow = write_published(tmp_path, "slow", speedups={INT8: 0.5})
     with pytest.raises(OptibenchError, match="recommends to keep the model as it is"):
