@@ -61,7 +61,7 @@ def write(plan: Plan, out: Path, cache: Cache, say: Callable[[str], None]) -> Pa
     Errors: the folder is not empty or cannot be written; the case cannot be built, with the reason; the task generates.
     """
     asked = plan.request
-    if is_generative(plugins.load("task", plan.model.ref.task)):
+    if is_generative(plugins.load("task", plan.model.ref.task), plan.model.config):
         raise OptibenchError(
             "optibench export writes builds that answer in one call, and text generation keeps a cache from call to "
             "call. After a run of optibench compare the builds lie in the cache: optibench cache list."

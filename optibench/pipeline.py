@@ -329,7 +329,7 @@ class Pipeline:
             task = self.plan.model.ref.task
             scores = score.scores_of(task, answers, facts["labels"], facts.get("truths"), rows)
             if self._reference_answers is not None:
-                parity = score.parity_of(task, answers, self._reference_answers)
+                parity = None if turner.job.generates else score.parity_of(task, answers, self._reference_answers)
         record = self._record(case, number, status, reason)
         return msgspec.structs.replace(
             record,
