@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import zip_longest
 
 import msgspec
 
@@ -22,9 +23,10 @@ def with_agreement(
 
 def agreement(mine: Sequence[Sequence[int]], right: Sequence[Sequence[int]]) -> Agreement | None:
     """How far the same prompts led to the same tokens. None where they are not the same prompts."""
-    if len(mine) != len(right) or any(len(a) != len(b) for a, b in zip(mine, right, strict=True)):
+    if len(mine) != len(right):
         return None
-    pairs = [list(zip(a, b, strict=True)) for a, b in zip(mine, right, strict=True)]
+    # A text that ends sooner than the other parts from it there.
+    pairs = [list(zip_longest(a, b)) for a, b in zip(mine, right, strict=True)]
     parts = {
         number: next((place for place, (a, b) in enumerate(pair, 1) if a != b), None)
         for number, pair in enumerate(pairs, 1)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from optibench.arrays import batches_of
 from optibench.decoding import WANTED
 from optibench.errors import Uncountable
+from optibench.generation_rules import PROMPT
 from optibench.host import package_versions
 from optibench.values import Model, Shape
 
@@ -74,6 +75,8 @@ def _of_generation(module: Any, prompt: dict[str, Any], shape: Shape) -> dict[st
 
     import torch
 
+    if module.config.is_encoder_decoder:
+        return _of_encoder_decoder(module, prompt, shape)
     last = {WANTED: 1} if WANTED in inspect.signature(module.forward).parameters else {}
     if shape.phase == "prefill":
         return {**prompt, **last}
@@ -82,6 +85,21 @@ def _of_generation(module: Any, prompt: dict[str, Any], shape: Shape) -> dict[st
     with torch.no_grad():
         cache = module(input_ids=ids, use_cache=True, **last).past_key_values
     return {"input_ids": ids[:, -1:], "past_key_values": cache, **last}
+
+
+def _of_encoder_decoder(module: Any, inputs: dict[str, Any], shape: Shape) -> dict[str, Any]:
+    """The same of a model with an encoder, whose text grows on the decoder's side alone."""
+    import torch
+
+    if shape.phase == "prefill":
+        return inputs
+    first = inputs[PROMPT]
+    tokens = first.repeat(1, shape.new_tokens // 2 + 1)[:, : first.shape[1] + shape.new_tokens // 2]
+    with torch.no_grad():
+        known = module(**{**inputs, PROMPT: tokens}, use_cache=True)
+    mask = {"attention_mask": inputs["attention_mask"]} if "attention_mask" in inputs else {}
+    encoded = (known.encoder_last_hidden_state,)
+    return {PROMPT: tokens[:, -1:], "past_key_values": known.past_key_values, "encoder_outputs": encoded, **mask}
 
 
 def multiply_adds_of_module(module: Any, inputs: Mapping[str, Any]) -> tuple[int, int]:

@@ -8,7 +8,7 @@ from typing import Any
 from optibench import plugins
 from optibench.errors import CaseFailed, OptibenchError, first_line
 from optibench.processors import load_tokenizer, tokenizer_digest
-from optibench.tasks.base import kind_of
+from optibench.tasks.base import auto_class, kind_of
 from optibench.values import Model
 
 
@@ -23,7 +23,7 @@ def load(model: Model, dtype: str = "float32") -> Any:
 
     task = plugins.load("task", model.ref.task)
     try:
-        loaded, info = getattr(transformers, task.AUTO_CLASS).from_pretrained(
+        loaded, info = getattr(transformers, auto_class(task, model)).from_pretrained(
             model.path,
             dtype=getattr(torch, dtype),
             trust_remote_code=model.trust_remote_code,

@@ -23,7 +23,7 @@ from optibench.values import DataRef
 TEXT_SUFFIXES = (".txt", ".cor")
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".parquet", *TEXT_SUFFIXES)
 SPLITS = ("test", "validation", "train")
-LABELS = ("label", "tags", "answers", "transcript", "mask", "objects")
+LABELS = ("label", "tags", "answers", "transcript", "target", "summary", "mask", "objects")
 """Roles that say what is right; the others are what a model is given."""
 
 Row = dict[str, Any]

@@ -10,10 +10,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from optibench import decoders, plugins, tracing
+from optibench import decoders, encoder_decoder, plugins, tracing
 from optibench.arrays import batches_of
 from optibench.cache import Cache, Entry
 from optibench.errors import CaseFailed, Unsupported, first_line
+from optibench.generation_rules import PROMPT
 from optibench.host import package_versions
 from optibench.tasks.base import is_generative, kind_of
 from optibench.values import Build, Model
@@ -57,7 +58,7 @@ def _kind(build: Build) -> str:
 
 
 def _generates(model: Model) -> bool:
-    return is_generative(plugins.load("task", model.ref.task))
+    return is_generative(plugins.load("task", model.ref.task), model.config)
 
 
 def exported(build: Build, form: str, cache: Cache, run: Run) -> Entry:
@@ -112,6 +113,8 @@ def export(model: Model, form: str, folder: Path, samples: Sequence[Arrays]) -> 
     module = torch_model(model)
     free: dict[str, Any] | None
     try:
+        if _generates(model) and encoder_decoder.is_one(model):
+            return encoder_decoder.write(module, form, folder, samples)
         if _generates(model):
             module, traced, free = decoders.traced(module, samples)
         else:
@@ -151,6 +154,8 @@ def graph_file(folder: Path, form: str) -> Path:
 def second_batch(build: Build, length: int) -> dict[str, numpy.ndarray]:
     """Real samples in another shape than an export is traced with, of about this length."""
     samples, limit = samples_of(build), build.model.max_length or 512
+    if _generates(build.model) and encoder_decoder.is_one(build.model):
+        return encoder_decoder.second_batch(samples, min(length, limit - 1))
     if _generates(build.model):
         return decoders.second_batch(samples, limit)
     return tracing.batch(samples, rows=3, length=min(length, limit - 1))
@@ -162,6 +167,8 @@ def _right_answers(module: Any, batch: Arrays) -> list[numpy.ndarray]:
 
     from optibench.checkpoint import accepted, named_outputs
 
+    if PROMPT in batch:
+        return encoder_decoder.right_answers(module, batch)
     if decoders.FOLLOWING in batch:
         return decoders.right_answers(module, batch)
     with torch.no_grad():

@@ -5,7 +5,7 @@ Numpy alone, since it runs in the slim process that is measured. docs/generation
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
 from optibench.measure import Timed
@@ -26,18 +26,23 @@ def greedy(logits: numpy.ndarray) -> numpy.ndarray:
 
 
 def generate(
-    session: GenerativeSession, inputs: Any, new_tokens: int, stop: Collection[int] = ()
+    session: GenerativeSession,
+    inputs: Any,
+    new_tokens: int,
+    stop: Collection[int] = (),
+    choose: Callable[[numpy.ndarray, Sequence[numpy.ndarray]], numpy.ndarray] = lambda logits, made: greedy(logits),
 ) -> list[numpy.ndarray]:
     """What greedy decoding makes of each row of ``inputs`` (as ``session.feed`` made them): at most ``new_tokens``
-    tokens, int64, up to the first of ``stop``, which is left out."""
+    tokens, int64, up to the first of ``stop``, which is left out. ``choose`` takes a token for each row by the logits
+    and all tokens that were made before."""
     import numpy as np
 
     ends = np.array(sorted(stop), np.int64)
-    tokens = greedy(session.start(inputs))
+    tokens = choose(session.start(inputs), [])
     made = [tokens]
     ended = np.isin(tokens, ends)
     while len(made) < new_tokens and not ended.all():
-        tokens = greedy(session.step(tokens))
+        tokens = choose(session.step(tokens), made)
         made.append(tokens)
         ended |= np.isin(tokens, ends)
     rows = np.stack(made, axis=1)[:, :new_tokens]

@@ -16,6 +16,7 @@ from optibench import data, media, plugins
 from optibench.arrays import collated, save
 from optibench.cache import sha256_of_file
 from optibench.errors import OptibenchError
+from optibench.generation_rules import PROMPT, PROMPTS, rules_digest, with_shared
 from optibench.given import arrays_from_file
 from optibench.host import package_versions
 from optibench.processors import load_processor, pad_values, processor_digest, tokenizer_digest
@@ -121,6 +122,7 @@ def recipe(model: Model, workload: Workload, sources: Sources) -> dict[str, Any]
         "task": model.ref.task,
         "tokenizer": tokenizer_digest(model),
         **({"processor": found} if (found := processor_digest(model)) else {}),
+        **({"rules": found} if (found := rules_digest(model)) else {}),
         "max_length": model.max_length,
         "labels": list(model.labels),
         "evaluation": sources.evaluation.sha256 if sources.evaluation else None,
@@ -156,15 +158,19 @@ def make(folder: Path, model: Model, workload: Workload, rows: Rows) -> dict[str
     rows_of_batch = task.batch_rows(model) if hasattr(task, "batch_rows") else BATCH
     size, least = fixed.batch or rows_of_batch, fixed.length or 0
     order = sorted(range(len(inputs)), key=lambda i: len(inputs[i]["input_ids"]))
-    batches = [
-        collated([inputs[i] for i in order[start : start + size]], pads, least) for start in range(0, len(order), size)
-    ]
+
+    def batch_of(rows: Sequence[dict[str, numpy.ndarray]]) -> dict[str, numpy.ndarray]:
+        return with_shared(collated(rows, pads, least), encoded.shared)
+
+    batches = [batch_of([inputs[i] for i in order[start : start + size]]) for start in range(0, len(order), size)]
     save(folder / "evaluation.npz", batches)
     samples = _calibration_samples(task, rows, tokenizer, model, workload.seed)
-    save(folder / "calibration.npz", [collated([sample], pads, least) for sample in samples])
+    save(folder / "calibration.npz", [batch_of([sample]) for sample in samples])
     words = [word for row in rows.calibration for word in data.words_of(row)]
     for shape in workload.shapes:
-        save(folder / f"shape-{shape.size}.npz", [_timing(tokenizer, words, shape)])
+        save(folder / f"shape-{shape.size}.npz", [with_shared(_timing(tokenizer, words, shape), encoded.shared)])
+    if PROMPT in encoded.shared:
+        save(folder / "prompts.npz", [batch_of([one]) for one in inputs[:PROMPTS]])
     if hasattr(task, "prompts"):
         save(folder / "prompts.npz", task.prompts(rows.evaluation, tokenizer, model, _new_tokens(workload)))
     return {**encoded.facts(bool(rows.sources.evaluation)), "order": order, "names": list(batches[0])}

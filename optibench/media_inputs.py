@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from optibench import media, plugins
 from optibench.arrays import save
+from optibench.generation_rules import PROMPT, PROMPTS, with_shared
 from optibench.processors import load_processor
 from optibench.signature import sizes_for_data
 from optibench.tasks.base import Pair, kind_of
@@ -53,6 +54,8 @@ def make(
         return iter(task.encode(rows, processor, model, workload.seed).inputs)
 
     save(folder / "calibration.npz", _within(CALIBRATION_BYTES, _batches(inputs_of(given), encoded.shared, 1)))
+    if PROMPT in encoded.shared:
+        save(folder / "prompts.npz", _batches(inputs_of(evaluation[:PROMPTS]), encoded.shared, 1))
     for shape in workload.shapes:
         rows = _timed(given, shape, rate_of(processor.media if isinstance(processor, Pair) else processor))
         save(folder / f"shape-{shape.size}.npz", [_alike(inputs_of(rows), encoded.shared, shape)])
@@ -78,7 +81,7 @@ def _shapes(arrays: Arrays) -> dict[str, tuple[int, ...]]:
 def _stacked(held: Sequence[Arrays], shared: Arrays) -> Arrays:
     import numpy as np
 
-    return {**{name: np.stack([one[name] for one in held]) for name in held[0]}, **shared}
+    return with_shared({name: np.stack([one[name] for one in held]) for name in held[0]}, shared)
 
 
 def _rows_of(batch: Arrays, shared: Arrays) -> int:

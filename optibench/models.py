@@ -36,7 +36,8 @@ ARCHITECTURES = {
     "ForSpeechSeq2Seq": "automatic-speech-recognition",
     "ForCausalLM": "text-generation",
     "LMHeadModel": "text-generation",
-    "ForConditionalGeneration": "text2text-generation",
+    "MTModel": "translation",
+    "ForConditionalGeneration": "text2text-generation",  # translation, say: see _rewriting_task
     "Model": "feature-extraction",
 }
 PROCESSOR_FILES = ("preprocessor_config.json", "processor_config.json")
@@ -160,7 +161,7 @@ def _graph(place: str, path: Path, task: str | None) -> Model:
         prepared = any((path.parent / name).is_file() for name in (*TOKENIZERS, *PROCESSOR_FILES))
         inferred = (inferred_task(config, path.parent) if prepared else None) or "graph"
         task = inferred if inferred in plugins.names("task") else "graph"
-        if is_generative(plugins.load("task", task)):  # a decoder's graph does not say how its cache is kept
+        if is_generative(plugins.load("task", task), config):  # a decoder's graph does not say how its cache is kept
             task = "graph"
     ref = ModelRef(id=path.name, revision=f"sha256:{sha256}", task=task, source=source, weights_sha256=sha256)
     model = _model(ref, path, config)
@@ -229,9 +230,20 @@ def inferred_task(config: dict[str, Any], folder: Path, pipeline_tag: str | None
     architecture = str((config.get("architectures") or [""])[0])
     if architecture.endswith("Model") and config.get("text_config") and config.get("vision_config"):
         return "zero-shot-image-classification"  # two towers: CLIP and its kin
-    if architecture.endswith("ForSequenceClassification") and _hears(folder):
-        return "audio-classification"
+    if _hears(folder):
+        if architecture.endswith("ForSequenceClassification"):
+            return "audio-classification"
+        if architecture.endswith("ForConditionalGeneration") and config.get("is_encoder_decoder"):
+            return "automatic-speech-recognition"  # Whisper and its kin
+    if architecture.endswith("ForConditionalGeneration") and (found := _rewriting_task(config)):
+        return found
     return next((task for ending, task in ARCHITECTURES.items() if architecture.endswith(ending)), pipeline_tag)
+
+
+def _rewriting_task(config: dict[str, Any]) -> str | None:
+    """What a model that turns texts into texts does, where its config has settings for one such task alone."""
+    named = {str(name).partition("_")[0] for name in config.get("task_specific_params") or {}}
+    return named.pop() if len(named) == 1 else None
 
 
 def _hears(folder: Path) -> bool:
@@ -251,6 +263,8 @@ def task_of(config: dict[str, Any], folder: Path, asked: str | None, pipeline_ta
     if found in known:
         return str(found)
     what = f"This is a model for {found}, which this version does not run" if found else "Its task cannot be told"
+    if found == "text2text-generation":
+        what = "This model turns texts into texts, and its files do not say what for (translation or summarization)"
     raise OptibenchError(f"{what}. Tasks: {', '.join(known)}. Give one with --task if the model can do it.")
 
 

@@ -23,6 +23,7 @@ class ONNXDecoder(ONNXRuntimeSession):
         super().__init__(path, threads, options)
         self.pasts = [f"input.{name}" for output in self.outputs if (name := output.removeprefix("output.")) != output]
         self.kept: list[Any] = []
+        self.given: dict[str, Any] = {}  # what every call takes as it is: of an encoder, where there is one
 
     def feed(self, inputs: Mapping[str, numpy.ndarray]) -> Any:
         return prompts_from(inputs)
@@ -58,7 +59,8 @@ class ONNXDecoder(ONNXRuntimeSession):
 
         made = {name: onnxruntime.OrtValue.ortvalue_from_numpy(array) for name, array in self._declared(arrays).items()}
         names = ["logits", *(f"output.{name.removeprefix('input.')}" for name in self.pasts)]
-        found: list[Any] = self.session.run_with_ort_values(names, {**made, **dict(zip(self.pasts, past, strict=True))})
+        feed = {**self.given, **made, **dict(zip(self.pasts, past, strict=True))}
+        found: list[Any] = self.session.run_with_ort_values(names, feed)
         return found
 
     def _declared(self, arrays: Mapping[str, numpy.ndarray]) -> dict[str, numpy.ndarray]:

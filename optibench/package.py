@@ -94,7 +94,7 @@ def write(plan: Plan, out: Path, cache: Cache, say: Callable[[str], None]) -> Pa
 
 def check_answers_in_one_call(model: Model) -> None:
     """Error: it generates, so the lines of the README would not run its builds."""
-    if is_generative(plugins.load("task", model.ref.task)):
+    if is_generative(plugins.load("task", model.ref.task), model.config):
         raise OptibenchError(
             "optibench exports and publishes builds that answer in one call; text generation keeps a cache from call "
             "to call. After a run of optibench compare the builds lie in the cache: optibench cache list."

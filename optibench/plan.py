@@ -18,6 +18,8 @@ AGAINST = "against"
 """The variant of cases that a run is held against."""
 NEW_TOKENS = 64
 """Of a generation that is timed, where --new-tokens does not say."""
+ROOM_OF_PROMPT = 8
+"""Positions of a decoder that its first tokens may take: Whisper's are four."""
 LARGEST_SIDE = 1 << 20
 """Of a batch or a length: more is a slip of the finger."""
 QUICK = {"rounds": 3, "blocks": 12, "burst_seconds": 0.03, "limit": 200, "budget_seconds": 90.0, "tier": "quick"}
@@ -169,7 +171,7 @@ def plan_of(request: Request, model: Model, known: dict[str, Target], host: Host
     be measured, so a backend that builds ahead of time does not need the target's hardware here."""
     chosen = targets.find(list(request.targets), known)
     host = gpus.only(host, request.device)
-    generative = is_generative(plugins.load("task", model.ref.task))
+    generative = is_generative(plugins.load("task", model.ref.task), model.config)
     found: dict[Case, PlannedCase] = {}
     for target in chosen:
         away = targets.mismatch(target, host)
@@ -265,7 +267,7 @@ def _reference(model: Model, chosen: Sequence[Target], host: Host, request: Requ
     """fp32 on the first target that this machine is, by the first backend of that target that runs it: PyTorch, on
     the targets that list it. A finished graph is its own reference, on the runtime that it was made for."""
     own = {"onnx": "onnxruntime", "openvino": "openvino"}.get(model.ref.source)
-    generative = is_generative(plugins.load("task", model.ref.task))
+    generative = is_generative(plugins.load("task", model.ref.task), model.config)
     for target in chosen:
         if targets.mismatch(target, host):
             continue
@@ -283,7 +285,9 @@ def _positions(model: Model) -> int | None:
 
 def _generations(request: Request, model: Model) -> tuple[Shape, ...]:
     """Two shapes for each batch and prompt. Error: a prompt that leaves no room for the new tokens."""
-    limit = _positions(model)
+    kind, limit = kind_of(plugins.load("task", model.ref.task)), _positions(model)
+    if model.config.get("is_encoder_decoder"):
+        return _with_phases(request, *_of_encoder_decoder(request, model, limit, LENGTHS[kind][1]))
     new_tokens = request.new_tokens or min(NEW_TOKENS, (limit or 2 * NEW_TOKENS) // 2)
     room = limit - new_tokens if limit else None
     usual = LENGTHS["text"][1]
@@ -295,6 +299,27 @@ def _generations(request: Request, model: Model) -> tuple[Shape, ...]:
             f"{model.ref.id} has {limit} positions, and a prompt of {longest} tokens with {new_tokens} new ones takes "
             f"{longest + new_tokens}. Give {shorter}fewer new tokens (--prompt-length, --new-tokens)."
         )
+    return _with_phases(request, lengths, new_tokens)
+
+
+def _of_encoder_decoder(request: Request, model: Model, limit: int | None, usual: int) -> tuple[tuple[int, ...], int]:
+    """Lengths of what is encoded, and new tokens: these have positions of their own. Errors: too many of either."""
+    own = model.config.get("max_target_positions") or model.config.get("max_position_embeddings")
+    room = own - ROOM_OF_PROMPT if isinstance(own, int) and own > ROOM_OF_PROMPT else None
+    new_tokens = request.new_tokens or min(NEW_TOKENS, room or NEW_TOKENS)
+    lengths = request.lengths or (min(usual, limit or usual),)
+    if limit and max(lengths) > limit:
+        raise OptibenchError(
+            f"{model.ref.id} has {limit} positions, so --length {max(lengths)} is too long. Give at most {limit}."
+        )
+    if room and new_tokens > room:
+        raise OptibenchError(
+            f"The decoder of {model.ref.id} has room for {room} new tokens, and --new-tokens asks for {new_tokens}."
+        )
+    return lengths, new_tokens
+
+
+def _with_phases(request: Request, lengths: Sequence[int], new_tokens: int) -> tuple[Shape, ...]:
     return tuple(
         shape
         for batch in request.batches
@@ -308,7 +333,7 @@ def _generations(request: Request, model: Model) -> tuple[Shape, ...]:
 
 def _workload(request: Request, model: Model) -> Workload:
     task = plugins.load("task", model.ref.task)
-    limit, kind, generative = _positions(model), kind_of(task), is_generative(task)
+    limit, kind, generative = _positions(model), kind_of(task), is_generative(task, model.config)
     if generative and model.is_graph:
         raise OptibenchError(
             f"{model.ref.id} is a finished graph, and text is generated with models in Hugging Face format. Give the "

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from optibench import decoders, export, tensorrt_graphs, tools
+from optibench import decoders, encoder_decoder, export, tensorrt_graphs, tools
 from optibench.cache import Cache, Entry
 from optibench.errors import CaseFailed, OptibenchError, Unsupported, first_line
 from optibench.host import package_versions
@@ -151,9 +151,11 @@ def _make(
     samples = export.samples_of(build)
     try:
         if form == "onnx":
-            _quantize_onnx(parent_file, folder / "model.onnx", build.precision, samples)
+            for source, name in encoder_decoder.files_of(parent_file, "model.onnx"):
+                _quantize_onnx(source, folder / name, build.precision, samples)
         elif _file_format(form) == "openvino":
-            _quantize_openvino(parent_file, folder / "openvino_model.xml", form, build.precision, samples)
+            for source, name in encoder_decoder.files_of(parent_file, "openvino_model.xml"):
+                _quantize_openvino(source, folder / name, form, build.precision, samples)
         else:
             tensorrt_graphs.write(parent_file, folder / "model.onnx", build.precision, samples, python)
     except OptibenchError:

@@ -15,12 +15,11 @@ from typing import Any
 
 import msgspec
 
-from optibench import gpus, inputs, models, plugins, samples, targets
+from optibench import gpus, inputs, models, samples, targets
 from optibench.errors import OptibenchError
 from optibench.plan import Plan, PlannedCase, Request, devices_of, why_not
 from optibench.runs import KeptRun
 from optibench.side_by_side import Check
-from optibench.tasks.base import is_generative
 from optibench.values import Case, Host, Model, Record, Target, Workload
 
 REPLAY = "replay.json"
@@ -173,7 +172,7 @@ def _cases(
 ) -> tuple[list[PlannedCase], dict[str, str]]:
     """The cases that were measured, the reference first; and those that are not measured again, with why."""
     broken = {record.case: record.reason or record.status for record in records if record.status != "ok"}
-    generative = is_generative(plugins.load("task", records[-1].model.task))
+    generative = any(shape.phase for shape in records[-1].workload.shapes)
     planned, not_again = [], {}
     for case in dict.fromkeys([reference, *(samples.untwinned(record.case) for record in records)]):
         if case in broken:

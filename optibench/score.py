@@ -78,7 +78,7 @@ def parity_of(task_name: str, answers: Array, reference: Array) -> Parity | None
     generated, whose tokens are compared instead (agreement.py)."""
     import numpy as np
 
-    if is_generative(plugins.load("task", task_name)):
+    if is_generative(plugins.load("task", task_name), {}):
         return None
     if answers.shape != reference.shape or not answers.size:
         return None

@@ -234,9 +234,8 @@ def paired_change(
         return value, value, value
     rng = np.random.default_rng(seed)
     changes: list[Array] = []
-    step = max(
-        1, 2_000_000 // max(candidate.size, n, 1)
-    )  # keeps the resamples of a large data set within some tens of MB
+    width = candidate[0].size if n else 1
+    step = max(1, 2_000_000 // max(n * width, 1))  # keeps the resamples of a large data set within some tens of MB
     for start in range(0, resamples, step):
         index = rng.integers(0, n, (min(step, resamples - start), n))
         change = metric(candidate[index], labels[index]) - metric(reference[index], labels[index])

@@ -22,7 +22,7 @@ from typing import Any
 
 import msgspec
 
-from optibench import energy, generation, measure, nvml
+from optibench import energy, generation, generation_rules, measure, nvml
 from optibench.errors import CaseFailed, Unsupported, first_line
 from optibench.gpu_values import GpuReading
 from optibench.values import Gauged, Job, Series, Shape, Target, Value
@@ -237,15 +237,21 @@ class Worker:
         return found
 
     def _generated(self) -> list[list[int]]:
-        """What is made of the inputs' prompts, where there are any: as many tokens as are timed, ends passed over."""
+        """What is made of the inputs' prompts, where there are any: as many tokens as are timed, ends passed over; of a
+        model with an encoder, by its own rules."""
         from optibench.arrays import batches_of
 
         prompts = Path(self.job.inputs) / "prompts.npz"
         if not self.job.generates or not prompts.is_file():
             return []
         most = max(shape.new_tokens for shape in self.job.shapes)
-        rows = [generation.generate(self.session, self.session.feed(one), most) for one in batches_of(prompts)]
+        rows = [self._tokens(one, most) for one in batches_of(prompts)]
         return [row.tolist() for batch in rows for row in batch]
+
+    def _tokens(self, batch: Mapping[str, Any], most: int) -> list[Any]:
+        rules = generation_rules.rules_in(batch)
+        how = (rules.stop, rules.choose) if rules else ()
+        return generation.generate(self.session, self.session.feed(batch), most, *how)
 
     def _gauge(self, request: Gauge) -> dict[str, Any]:
         """Made anew each time: what goes fastest may have been chosen while something else ran."""

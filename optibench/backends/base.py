@@ -127,7 +127,7 @@ class Backend(Protocol):
 
 def generates(build: Build) -> bool:
     """Whether the build is to make tokens one after the other."""
-    return is_generative(plugins.load("task", build.model.ref.task))
+    return is_generative(plugins.load("task", build.model.ref.task), build.model.config)
 
 
 def missing(module: str, extra: str) -> str | None:

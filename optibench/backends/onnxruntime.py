@@ -126,9 +126,21 @@ def run_file(path: Path, inputs: Mapping[str, numpy.ndarray]) -> list[numpy.ndar
 def run_decoder(path: Path, inputs: Mapping[str, numpy.ndarray]) -> list[numpy.ndarray]:
     """The same of a decoder: the logits after a prompt and after each token that follows."""
     from optibench.decoders import followed
+
+    return followed(_decoder(path, 0, {}), inputs)
+
+
+def _decoder(path: Path, threads: int, options: Mapping[str, Any]) -> Any:
+    """The decoder's graph, with the encoder's where one lies beside it."""
+    from optibench import encoder_decoder
+
+    if encoder_decoder.is_part(path):
+        from optibench.onnx_encoder_decoder import ONNXEncoderDecoder
+
+        return ONNXEncoderDecoder(path, threads, options)
     from optibench.onnx_decoder import ONNXDecoder
 
-    return followed(ONNXDecoder(path, threads=0), inputs)
+    return ONNXDecoder(path, threads, options)
 
 
 class ONNXRuntimeSession:
@@ -256,9 +268,7 @@ def session(artifact: Artifact, job: Job) -> Iterator[Session]:
         tf32 = {"use_tf32": "1" if job.case.precision == "tf32" else "0"}  # on by default: fp32 would not be fp32
         yield BoundSession(providers.CUDA, path, job.threads, entries, {**told, **tf32})
     elif job.generates:
-        from optibench.onnx_decoder import ONNXDecoder
-
-        yield ONNXDecoder(path, job.threads, options)
+        yield _decoder(path, job.threads, options)
     elif job.target.device != "cpu":
         from optibench import accelerators
 

@@ -85,11 +85,21 @@ def run_file(path: Path, inputs: Mapping[str, numpy.ndarray]) -> list[numpy.ndar
 def run_decoder(path: Path, inputs: Mapping[str, numpy.ndarray]) -> list[numpy.ndarray]:
     """The same of a decoder: the logits after a prompt and after each token that follows."""
     from optibench.decoders import followed
+
+    return followed(_decoder(path, "CPU", {"INFERENCE_PRECISION_HINT": "f32", "KV_CACHE_PRECISION": "f32"}), inputs)
+
+
+def _decoder(path: Path, device: str, settings: Mapping[str, Any]) -> Any:
+    """The decoder's graph, with the encoder's where one lies beside it."""
+    from optibench import encoder_decoder
+
+    if encoder_decoder.is_part(path):
+        from optibench.openvino_encoder_decoder import OpenVINOEncoderDecoder
+
+        return OpenVINOEncoderDecoder(path, device, settings)
     from optibench.openvino_decoder import OpenVINODecoder
 
-    return followed(
-        OpenVINODecoder(path, "CPU", {"INFERENCE_PRECISION_HINT": "f32", "KV_CACHE_PRECISION": "f32"}), inputs
-    )
+    return OpenVINODecoder(path, device, settings)
 
 
 class OpenVINOSession:
@@ -196,11 +206,9 @@ def session(artifact: Artifact, job: Job) -> Iterator[Session]:
         settings["INFERENCE_NUM_THREADS"] = job.threads
     static = options.pop(OPTION, False)
     if job.generates:
-        from optibench.openvino_decoder import OpenVINODecoder
-
         # By default keys and values are kept in 8 bits: another precision than the case is labelled with.
         settings["KV_CACHE_PRECISION"] = HINTS.get(precision, "f32")
-        yield OpenVINODecoder(Path(artifact.path), device, {**settings, **options})
+        yield _decoder(Path(artifact.path), device, {**settings, **options})
     elif static:
         yield _static(Path(artifact.path), device, {**settings, **options}, job)
     else:

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from optibench import encoder_decoder
 from optibench.backends.base import missing
 from optibench.errors import Unsupported
 from optibench.host import last_level_cache_bytes
@@ -156,7 +157,9 @@ def session(artifact: Artifact, job: Job) -> Iterator[PyTorchSession]:
     import torch
 
     from optibench.torch_decoder import PyTorchDecoder
+    from optibench.torch_encoder_decoder import PyTorchEncoderDecoder
     from optibench.torch_session import PyTorchSession, loaded
 
+    generative = PyTorchEncoderDecoder if encoder_decoder.is_one(job.model) else PyTorchDecoder
     with torch.inference_mode():
-        yield (PyTorchDecoder if job.generates else PyTorchSession)(loaded(job), job.target.device, job.case.precision)
+        yield (generative if job.generates else PyTorchSession)(loaded(job), job.target.device, job.case.precision)

@@ -60,11 +60,12 @@ class Task(Protocol):
     INPUT: str
     """What ``encode`` is given as processor: "text" (where it is not said) a tokenizer, "image" an image processor,
     "sound" a feature extractor, "image+text" and "sound+text" a Pair of such and a tokenizer."""
-    GENERATIVE: bool
+    GENERATIVE: bool | str
     """Whether a build makes tokens one after the other (False where it is not said): prefill and decode are timed
-    apart, and backends open a GenerativeSession."""
+    apart, and backends open a GenerativeSession. "encoder-decoder": builds of models that have both do."""
     AUTO_CLASS: str
-    """The transformers class that loads its models (``AutoModelForSequenceClassification``)."""
+    """The transformers class that loads its models (``AutoModelForSequenceClassification``); or, where that depends on
+    the model, ``auto_class(model)``."""
     COLUMNS: dict[str, tuple[str, ...]]
     """Role -> the column names it usually goes by, the likeliest first. A role ending in ``?`` may be absent."""
     METRICS: dict[str, Metric]
@@ -97,14 +98,20 @@ class Pair:
     tokenizer: Any
 
 
+def auto_class(task: Any, model: Model) -> str:
+    """The transformers class that loads this model for the task."""
+    return str(task.auto_class(model) if hasattr(task, "auto_class") else task.AUTO_CLASS)
+
+
 def kind_of(task: Any) -> str:
     """text, image or sound: what varies in a task's inputs."""
     return str(getattr(task, "INPUT", "text")).partition("+")[0]
 
 
-def is_generative(task: Any) -> bool:
-    """Whether builds for the task make tokens one after the other."""
-    return bool(getattr(task, "GENERATIVE", False))
+def is_generative(task: Any, config: Mapping[str, Any]) -> bool:
+    """Whether builds for the task of a model with this config make tokens one after the other."""
+    said = getattr(task, "GENERATIVE", False)
+    return bool(config.get("is_encoder_decoder")) if said == "encoder-decoder" else bool(said)
 
 
 def length_unit(task_name: str) -> str:

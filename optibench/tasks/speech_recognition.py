@@ -1,17 +1,19 @@
-"""Speech recognition by CTC (Wav2Vec2, HuBERT): greedy decoding, and one minus the word error rate, by jiwer.
+"""Speech recognition by CTC (Wav2Vec2, HuBERT) or by an encoder and a decoder that writes (Whisper, Moonshine): greedy
+decoding, and one minus the word error rate, by jiwer.
 
-Word accuracy is counted without case and punctuation, which most such models do not write.
+Word accuracy is counted without case and punctuation, which many such models do not write.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from itertools import groupby
+from itertools import groupby, islice
 from typing import TYPE_CHECKING, Any
 
+from optibench import generation_rules
 from optibench.errors import OptibenchError
-from optibench.tasks import sounds
+from optibench.tasks import sounds, written
 from optibench.tasks.base import Encoded, Pair, first_output
 
 if TYPE_CHECKING:
@@ -23,11 +25,25 @@ INPUT = "sound+text"
 AUTO_CLASS = "AutoModelForCTC"
 COLUMNS = {"audio": sounds.AUDIO, "transcript?": ("transcript", "text", "sentence", "transcription", "normalized_text")}
 HAS_TOP1 = True
+GENERATIVE = "encoder-decoder"
+
+
+def auto_class(model: Model) -> str:
+    """By whether the model has a decoder of its own."""
+    return "AutoModelForSpeechSeq2Seq" if model.config.get("is_encoder_decoder") else AUTO_CLASS
 
 
 def encode(rows: Sequence[Mapping[str, Any]], processor: Pair, model: Model, seed: int) -> Encoded:
-    """One input a row; what was said becomes words."""
+    """One input a row (a window, where the model hears one), and what was said as words."""
     texts = [words_of(str(row["transcript"])) for row in rows if "transcript" in row]
+    if model.config.get("is_encoder_decoder"):
+        windows: list[int] = []
+        return Encoded(
+            inputs=sounds.encoded(rows, processor.media, windows),
+            labels=[float(len(words)) for words in texts],
+            truths={"spelt": written.speller(processor.tokenizer), "windows": windows, "texts": texts},
+            shared=generation_rules.arrays_of(generation_rules.rules_of(model)),
+        )
     return Encoded(
         inputs=sounds.encoded(rows, processor.media),
         labels=[float(len(words)) for words in texts],
@@ -50,12 +66,20 @@ def words_of(text: str) -> list[str]:
     return re.sub(r"[^\w\s]|_", "", text.lower()).split()
 
 
-def answers(
-    outputs: Mapping[str, numpy.ndarray], inputs: Mapping[str, numpy.ndarray], model: Model
-) -> list[numpy.ndarray]:
-    """The vocabulary's logits at each moment."""
+def run(session: Any, batch: Mapping[str, numpy.ndarray], model: Model) -> Mapping[str, Any]:
+    """The tokens that are written, or the outputs of one call."""
+    if generation_rules.RULES in batch:
+        return written.run(session, batch, model)
+    found: Mapping[str, Any] = session.arrays(session.call(session.feed(batch)))
+    return found
+
+
+def answers(outputs: Mapping[str, Any], inputs: Mapping[str, numpy.ndarray], model: Model) -> list[numpy.ndarray]:
+    """The tokens that were written, or the vocabulary's logits at each moment."""
     import numpy as np
 
+    if written.TOKENS in outputs:
+        return written.tokens_of(outputs)
     return list(np.asarray(first_output(outputs, "logits"), np.float32))
 
 
@@ -63,11 +87,19 @@ def predictions(answers: Sequence[numpy.ndarray], labels: Mapping[str, Any]) -> 
     """Words that must be put right (replaced, added or taken out) in each text."""
     import numpy as np
 
-    found = []
-    for logits, right in zip(answers, labels["texts"], strict=True):
-        written = "".join(labels["pieces"][token] for token, _ in groupby(logits.argmax(axis=1).tolist()))
-        found.append(_errors(right, words_of(written)))
+    found = [
+        _errors(right, words_of(text)) for right, text in zip(labels["texts"], _texts(answers, labels), strict=True)
+    ]
     return np.array(found, float)
+
+
+def _texts(answers: Sequence[numpy.ndarray], labels: Mapping[str, Any]) -> list[str]:
+    """What was written of each sound."""
+    if "pieces" in labels:
+        moments = ([token for token, _ in groupby(logits.argmax(axis=1).tolist())] for logits in answers)
+        return ["".join(labels["pieces"][token] for token in tokens) for tokens in moments]
+    parts = iter(written.texts_of(answers, labels["spelt"]))
+    return [" ".join(islice(parts, count)) for count in labels["windows"]]
 
 
 def _errors(right: Sequence[str], mine: Sequence[str]) -> float:
