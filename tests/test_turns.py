@@ -137,3 +137,9 @@ def test_answers_are_asked_of_each_case_but_not_of_the_twin(folder: Path) -> Non
 def test_a_round_that_takes_too_long_has_fewer_blocks_but_never_under_ten(folder: Path) -> None:
     (turner,) = run([job(folder, "fp32")], seconds=0.0)
     assert all(len(bursts) == 10 for bursts in turner.bursts.values())
+
+
+def test_a_slow_shape_among_several_has_one_call_a_burst(folder: Path) -> None:
+    (turner,) = run([job(folder, "fp32", latency_seconds=0.05)])  # 50 ms with one row, 200 ms with four
+    calls = {shape.batch: {len(burst.wall_ns) for burst in bursts} for shape, bursts in turner.bursts.items()}
+    assert calls == {1: {2}, 4: {1}}
