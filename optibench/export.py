@@ -15,6 +15,7 @@ from optibench.arrays import batches_of
 from optibench.cache import Cache, Entry
 from optibench.errors import CaseFailed, Unsupported, first_line
 from optibench.host import package_versions
+from optibench.openvino_graphs import whole_divisions
 from optibench.tasks.base import is_generative, kind_of
 from optibench.values import Build, Model
 
@@ -42,7 +43,7 @@ def recipe(build: Build, form: str) -> dict[str, Any]:
         seen["decoder"] = decoders.VERSION
     return {
         "kind": "export",
-        "version": 1,
+        "version": 2 if form == "openvino" else 1,
         "form": form,
         "model": build.model.ref.revision,
         "weights": build.model.ref.weights_sha256,
@@ -127,7 +128,10 @@ def export(model: Model, form: str, folder: Path, samples: Sequence[Arrays]) -> 
 
             exporter, config = OpenVINOExporter(), OpenVINOConfig(dynamic=True, dynamic_shapes=free)
         with torch.no_grad():
-            exporter.export(module, dict(traced), config).save_pretrained(folder)
+            made = exporter.export(module, dict(traced), config)
+        if form == "openvino":
+            whole_divisions(made.program)
+        made.save_pretrained(folder)
     except ImportError as error:
         raise not_installed(error, form) from error
     except CaseFailed:
