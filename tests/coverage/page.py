@@ -25,9 +25,10 @@ transformers' list afterwards and nothing was done for them.
 
 A number is the mean cosine of the answers to PyTorch's in fp32, both less the mean answer, so that outputs that hardly
 vary do not look alike for that. A cell works if it reaches {LEAST["fp32"]} in fp32, {LEAST["int8-weights"]} with int8
-weights and {LEAST["int8"]} in int8: random weights are the hardest there are to quantize, and all this says is that
-the build is what it should be. What int8 costs a trained model only its own data tell. A dash is a cell that does not
-work; why is said below the table. Each cell has {LIMIT_SECONDS} seconds of processor time.
+weights (nine tenths of the answers' variance) and {LEAST["int8"]} in int8 (three quarters): random weights are the
+hardest there are to quantize, and all this says is that the build is what it should be. What int8 costs a trained model
+only its own data tell. A dash is a cell that does not work; why is said below the table. Each cell has
+{LIMIT_SECONDS} seconds of processor time. "?" has not been run yet.
 """
 SHARES = {"fp32": ("onnxruntime/fp32", "openvino/fp32"), "int8": tuple(c for c in CELLS if "int8" in c)}
 """PyTorch's fp32 is what the others are compared with, so it does not count."""

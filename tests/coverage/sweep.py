@@ -37,9 +37,10 @@ CELLS = (
     *("onnxruntime/int8", "onnxruntime/int8-dynamic", "onnxruntime/int8-weights"),
     *("openvino/int8", "openvino/int8-weights"),
 )
-LEAST = {"fp32": 0.9999, "int8-weights": 0.95, "int8": 0.9, "int8-dynamic": 0.9}
-"""The mean cosine to the reference, both less the reference's mean answer, that a cell must reach: random weights are
-the hardest there are to quantize, since all of them matter alike."""
+LEAST = {"fp32": 0.9999, "int8-weights": 0.95, "int8": 0.866, "int8-dynamic": 0.866}
+"""The mean cosine to the reference, both less the reference's mean answer, that a cell must reach: nine tenths of the
+answers' variance with int8 weights, three quarters in int8. Random weights are the hardest there are to quantize, since
+all of them matter alike."""
 LIMIT_SECONDS = 180
 """Processor time of a cell."""
 LENGTHS = {"vision": (), "images and text": (), "audio": (16_000,)}
