@@ -33,6 +33,12 @@ only its own data tell. A dash is a cell that does not work; why is said below t
 SHARES = {"fp32": ("onnxruntime/fp32", "openvino/fp32"), "int8": tuple(c for c in CELLS if "int8" in c)}
 """PyTorch's fp32 is what the others are compared with, so it does not count."""
 
+UPSTREAM = {
+    # Why, where it is transformers' own code that cannot be traced with a free length.
+    "Funnel": "its pooling computes positions from the length that it is traced with.",
+    "Longformer": "its code branches on whether any token of the data is global.",
+    "Mamba": "without its GPU kernels it loops over the tokens in Python, as often as the sample that is traced has.",
+}
 Found = Mapping[tuple[str, str], Cell]
 
 
@@ -75,9 +81,14 @@ def reasons(found: Found) -> Iterable[str]:
         for name in CELLS:
             cell = found.get((one.name, name))
             if cell and not cell.works:
-                cells.setdefault(cell.reason or f"cosine {cell.cosine:.3f}", []).append(name)
+                far = cell.cosine is not None
+                cells.setdefault("too far from PyTorch's answers" if far else cell.reason, []).append(
+                    f"{name} ({cell.cosine:.3f})" if far else name
+                )
         for reason, names in cells.items():
             yield f"- **{one.name}**, {', '.join(names)}: {_plain(reason)}"
+        if cells and one.name in UPSTREAM:
+            yield f"  Upstream: {UPSTREAM[one.name]}"
 
 
 def _plain(reason: str) -> str:

@@ -28,7 +28,7 @@ from optibench.errors import OptibenchError
 from optibench.pipeline import mislabelled
 from optibench.plan import Request, plan_of
 from optibench.values import Artifact, Build, Case, Executed, Job, Parity
-from tests.coverage.zoo import ZOO, Architecture
+from tests.coverage.zoo import ZOO, Architecture, write_tones
 
 KEPT = Path(__file__).parent.parent.parent / "reports" / "coverage" / "cells.jsonl"
 CELLS = (
@@ -72,7 +72,8 @@ class Sweep:
         written = architecture.write(folder / "model")
         model = models.resolve(str(written), task=architecture.task)
         known = targets.load()
-        request = Request(model=str(written), lengths=LENGTHS.get(architecture.group, (32,)))
+        dataset = str(write_tones(folder / "sounds")) if architecture.group == "audio" else None
+        request = Request(model=str(written), lengths=LENGTHS.get(architecture.group, (32,)), dataset=dataset, limit=48)
         self.plan = plan_of(request, model, known, host.describe())
         self.rows = inputs.rows_of(model, self.plan.workload)
         made = builder.MakeInputs(cache=str(folder / "cache"), model=model, workload=self.plan.workload)
