@@ -51,6 +51,7 @@ def _by_shape(comparison: Comparison) -> Iterable[str]:
         yield f"## {shapes.TITLE} (p50)"
         rows = zip(*(column.cells for column in shown), strict=True)
         yield table([column.title for column in shown], rows, right=[column.right for column in shown])
+        yield from shapes.legend(comparison)
 
 
 def _basis(comparison: Comparison) -> list[str]:

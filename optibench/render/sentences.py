@@ -8,7 +8,6 @@ from __future__ import annotations
 import shlex
 from dataclasses import dataclass
 
-from optibench.render import shapes
 from optibench.render.columns import primary_metric, shape_text, shown_cases
 from optibench.render.units import bytes_text, counted, listed, operations_text, ratio_text, share_text
 from optibench.results import CaseResult, Comparison
@@ -97,8 +96,6 @@ def legend(comparison: Comparison) -> list[str]:
     if any(case.within_floor is False for case in cases):
         floor = f"{comparison.workload.accuracy_floor * 100:.4g}%"
         lines.append(f"Below floor: under {floor} of the reference's score; never recommended.")
-    if padding := shapes.legend(comparison):
-        lines.append(padding)
     return [*lines, *limits(comparison), *devices(comparison)]
 
 

@@ -8,16 +8,19 @@ from optibench.results import CaseResult, Comparison
 from optibench.tasks.base import length_unit
 
 TITLE = "Latency by batch and length"
+MOST_SHAPES = 24
+"""Of more there is no table: nobody could read it."""
 
 
 def columns(comparison: Comparison) -> list[Column]:
-    """A row a case, a column a shape, then padding's share by batch; none where everything ran at one shape."""
+    """A row a case, a column a shape, then padding's share by batch; none where everything ran at one shape, or at
+    more than a table can show."""
     rows: dict[str, dict[str, CaseResult]] = {}
     for case in comparison.cases:
         if case.status == "ok":
             rows.setdefault(case.case, {})[shape_text(case)] = case
     shapes = list(dict.fromkeys(shape for found in rows.values() for shape in found))
-    if len(shapes) < 2:
+    if not 1 < len(shapes) <= MOST_SHAPES:
         return []
     result = [Column(title="case", cells=tuple(rows), key=True, right=False)]
     for shape in shapes:
@@ -34,14 +37,14 @@ def _padding(cases: list[CaseResult], batch: int) -> float | None:
     return next((c.padding_share for c in cases if c.batch == batch and c.padding_share is not None), None)
 
 
-def legend(comparison: Comparison) -> str | None:
-    """What padding's column says; None where there is none."""
-    lengths = [str(length) for length in comparison.workload.lengths]
-    if all(case.padding_share is None for case in comparison.cases):
-        return None
-    unit = length_unit(comparison.model.task)
-    return (
-        f"Padding of N: the share of the time of N rows that goes into filling up, were they of {', '.join(lengths)} "
-        f"{unit} in equal numbers and filled up to {max(comparison.workload.lengths)}; batches of rows of like length "
-        "save it."
+def legend(comparison: Comparison) -> list[str]:
+    """What padding's column says, where there is one."""
+    if not columns(comparison) or all(case.padding_share is None for case in comparison.cases):
+        return []
+    lengths, unit = comparison.workload.lengths, length_unit(comparison.model.task)
+    text = (
+        "Padding of N: the share of the time of N rows that goes into filling up, were they of "
+        f"{', '.join(map(str, lengths))} {unit} in equal numbers and filled up to {max(lengths)}; batches of rows of "
+        "like length save it."
     )
+    return [text]

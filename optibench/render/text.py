@@ -51,6 +51,8 @@ def render(comparison: Comparison, width: int | None = None, color: bool = False
         say(f"{shapes.TITLE} (p50)", "bold")
         ran = {case.case: case for case in comparison.cases if case.status == "ok"}
         print_tables(console, by_shape, list(ran.values()), comparison.recommended, width)
+        for line in shapes.legend(comparison):
+            say(line)
     for line in (*sentences.legend(comparison), sentences.noise(comparison), *sentences.accuracy(comparison)):
         say(line)
     for title, lines in _lists(comparison):

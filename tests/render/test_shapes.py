@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from optibench.padding import with_padding
-from optibench.render import markdown, text
+from optibench.render import html, markdown, text
 from optibench.results import Comparison, Latency
 from tests.factories import case, comparison, reference
 
@@ -29,9 +29,16 @@ def test_a_row_a_case_and_a_column_a_shape() -> None:
 
 def test_what_padding_means_is_said_where_it_stands() -> None:
     said = "were they of 32, 128 tokens in equal numbers and filled up to 128"
-    for report in (text.render(several(), None), markdown.render(several())):
+    for report in (text.render(several(), None), markdown.render(several()), html.render(several())):
         assert said in report
     assert "Padding" not in text.render(comparison(), None)
+
+
+def test_the_page_has_the_same_table() -> None:
+    page = html.render(several())
+    table = page.partition("Latency by batch and length (p50)")[2].partition("</table>")[0]
+    assert '<th scope="row">cpu/pytorch/fp32</th><td class="number">3.20 ms</td>' in table
+    assert "Latency by batch" not in html.render(comparison())
 
 
 def test_markdown_has_the_same_table() -> None:
@@ -43,3 +50,8 @@ def test_markdown_has_the_same_table() -> None:
 def test_one_shape_needs_no_second_table() -> None:
     assert "Latency by batch" not in text.render(comparison(), None)
     assert "Latency by batch" not in markdown.render(comparison())
+
+
+def test_more_shapes_than_anybody_reads_have_no_table() -> None:
+    many = tuple(make(batch=batch) for make in (reference, case) for batch in range(1, 26))
+    assert "Latency by batch" not in text.render(comparison(cases=many), None)
