@@ -17,7 +17,7 @@ from optibench.errors import CaseFailed, Unsupported, first_line
 from optibench.host import package_versions
 from optibench.openvino_graphs import whole_divisions
 from optibench.tasks.base import is_generative, kind_of
-from optibench.values import Build, Model
+from optibench.values import Build, Model, digest_of
 
 if TYPE_CHECKING:
     import numpy
@@ -30,6 +30,7 @@ TOLERANCE = 1e-2
 fixed length or a lost mask is off by whole units. Sums in another order may reach 1e-4 in deep models."""
 
 _loaded: dict[str, Any] = {}  # the builder process serves one model: it is loaded once, whatever is built from it
+_failed: dict[str, str] = {}  # why, by the digest of the recipe
 
 
 def recipe(build: Build, form: str) -> dict[str, Any]:
@@ -62,15 +63,23 @@ def _generates(model: Model) -> bool:
 
 
 def exported(build: Build, form: str, cache: Cache, run: Run) -> Entry:
-    """The export of the build's model as ``onnx`` or ``openvino``; ``run(file, inputs)`` runs it for the check."""
+    """The export of the build's model as ``onnx`` or ``openvino``; ``run(file, inputs)`` runs it for the check.
+    One that has failed in this process fails at once when the next precision asks for it."""
+    own = recipe(build, form)
+    if reason := _failed.get(digest_of(own)):
+        raise CaseFailed(reason)
 
     def make(folder: Path) -> dict[str, Any]:
         start = time.perf_counter()
-        export(build.model, form, folder, samples_of(build))
-        check_second_shape(build, form, folder, run)
+        try:
+            export(build.model, form, folder, samples_of(build))
+            check_second_shape(build, form, folder, run)
+        except CaseFailed as error:
+            _failed[digest_of(own)] = str(error)
+            raise
         return {"seconds": time.perf_counter() - start}
 
-    return cache.get_or_make("export", recipe(build, form), make)
+    return cache.get_or_make("export", own, make)
 
 
 def samples_of(build: Build) -> list[dict[str, numpy.ndarray]]:
