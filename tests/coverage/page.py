@@ -36,7 +36,7 @@ SHARES = {"fp32": ("onnxruntime/fp32", "openvino/fp32"), "int8": tuple(c for c i
 UPSTREAM = {
     # Why, where it is transformers' own code that cannot be traced with a free length.
     "Funnel": "its pooling computes positions from the length that it is traced with.",
-    "Longformer": "its code branches on whether any token of the data is global.",
+    "Longformer": "its code works with as many tokens as the data make global, a size that is not known while tracing.",
     "Mamba": "without its GPU kernels it loops over the tokens in Python, as often as the sample that is traced has.",
 }
 Found = Mapping[tuple[str, str], Cell]
