@@ -26,15 +26,42 @@ def collated(inputs: Sequence[Arrays], pads: Mapping[str, int], least: int = 0) 
     return {name: np.stack([filled(name, one[name]) for one in inputs]) for name in inputs[0]}
 
 
-def save(path: Path, batches: Iterable[Arrays]) -> None:
-    """Batches as one .npz; keys are ``INDEX/NAME``. Written as they come, so that they need not all be in memory."""
+def save(path: Path, batches: Iterable[Arrays], together_bytes: int = 0) -> None:
+    """Batches as one .npz, written as they come, so that they need not all be in memory. Keys are ``INDEX/NAME``.
+
+    Neighbours of the same shapes are stacked up to ``together_bytes``, as ``INDEXxCOUNT/NAME``: an archive's list of
+    members is held in memory whole, by whoever reads it too.
+    """
     import numpy as np
 
     with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as stored:
-        for index, batch in enumerate(batches):
-            for name, array in batch.items():
-                with stored.open(f"{index}/{name}.npy", "w", force_zip64=True) as file:
-                    np.lib.format.write_array(file, np.asanyarray(array), allow_pickle=False)
+        index = 0
+        for alike in _alike(batches, together_bytes):
+            many = len(alike) > 1
+            for name in alike[0]:
+                array = np.stack([batch[name] for batch in alike]) if many else np.asanyarray(alike[0][name])
+                with stored.open(
+                    f"{index}{f'x{len(alike)}' if many else ''}/{name}.npy", "w", force_zip64=True
+                ) as file:
+                    np.lib.format.write_array(file, array, allow_pickle=False)
+            index += len(alike)
+
+
+def _alike(batches: Iterable[Arrays], most_bytes: int) -> Iterator[list[Arrays]]:
+    """Neighbours that can be stacked."""
+    held: list[Arrays] = []
+    for batch in batches:
+        room = most_bytes // max(1, sum(array.nbytes for array in batch.values()))
+        if held and (len(held) >= room or _form(batch) != _form(held[0])):
+            yield held
+            held = []
+        held.append(batch)
+    if held:
+        yield held
+
+
+def _form(batch: Arrays) -> list[tuple[str, tuple[int, ...], str]]:
+    return [(name, array.shape, array.dtype.str) for name, array in batch.items()]
 
 
 def batches_of(path: Path) -> Iterator[dict[str, numpy.ndarray]]:
@@ -42,8 +69,13 @@ def batches_of(path: Path) -> Iterator[dict[str, numpy.ndarray]]:
     import numpy as np
 
     with np.load(path, allow_pickle=False) as stored:
-        names: dict[int, list[str]] = {}
-        for key in stored.files:
-            names.setdefault(int(key.partition("/")[0]), []).append(key)
-        for _, keys in sorted(names.items()):
-            yield {key.partition("/")[2]: stored[key] for key in keys}
+        names: dict[str, list[str]] = {}
+        for key in stored.files:  # in the order in which they were written
+            names.setdefault(key.partition("/")[0], []).append(key)
+        for index, keys in names.items():
+            arrays = {key.partition("/")[2]: stored[key] for key in keys}
+            if "x" not in index:
+                yield arrays
+                continue
+            for number in range(int(index.partition("x")[2])):
+                yield {name: array[number] for name, array in arrays.items()}

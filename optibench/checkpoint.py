@@ -32,8 +32,12 @@ def load(model: Model, dtype: str = "float32") -> Any:
         )
     except Exception as error:  # a checkpoint can be wrong in as many ways as there are readers of it
         raise OptibenchError(f"The model {model.ref.id} cannot be loaded: {first_line(error)}") from error
-    # A bare encoder's pooler is made for a head that is not there: no answer comes from it.
-    lacking = sorted(name for name in info["missing_keys"] if not (task.AUTO_CLASS == "AutoModel" and "pooler" in name))
+    missing = set(info["missing_keys"])
+    if task.AUTO_CLASS == "AutoModel":
+        loaded, missing = _reading_part(loaded, missing)
+        # A bare encoder's pooler is made for a head that is not there: no answer comes from it.
+        missing = {name for name in missing if "pooler" not in name}
+    lacking = sorted(missing)
     if lacking:
         raise OptibenchError(
             f"The checkpoint of {model.ref.id} has no weights for {', '.join(lacking[:3])}"
@@ -51,6 +55,17 @@ def _know_padding(loaded: Any, model: Model) -> None:
     config = loaded.config.get_text_config()
     if getattr(config, "pad_token_id", 0) is None and tokenizer_digest(model):
         config.pad_token_id = load_tokenizer(model).pad_token_id
+
+
+def _reading_part(model: Any, missing: set[str]) -> tuple[Any, set[str]]:
+    """Of a model that reads a text to write another (T5, BART), the encoder: what a text is made vectors by, with those
+    of the missing weights that are its own (a checkpoint may hold the encoder alone). Of others, the whole."""
+    if not getattr(model.config, "is_encoder_decoder", False):
+        return model, missing
+    encoder = model.get_encoder()
+    own = {id(parameter) for parameter in encoder.parameters()}
+    named = model.named_parameters(remove_duplicate=False)
+    return encoder, missing & {name for name, parameter in named if id(parameter) in own}
 
 
 def accepted(model: Any, inputs: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any, Literal, cast
 
-from optibench import __version__, cautions, doctor, explain, health, plugins, roofline, stats
+from optibench import __version__, cautions, doctor, explain, health, padding, plugins, roofline, stats
 from optibench.agreement import with_agreement
 from optibench.end_to_end import with_generations
 from optibench.errors import OptibenchError
@@ -114,6 +114,7 @@ def comparison_from_records(
     results = with_agreement(records, results, reference)
     results = with_generations(results, reference.name if reference else None)
     results, limits = roofline.with_shares(everything, results)
+    results = padding.with_padding(results)
     noise = _noise(records, samples, reference)
     dataset = next((r.dataset for r in records if r.dataset), None)
     recommended, why_not = recommend(results, reference.name if reference else None, length_unit(last.model.task))

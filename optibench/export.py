@@ -16,8 +16,9 @@ from optibench.cache import Cache, Entry
 from optibench.errors import CaseFailed, Unsupported, first_line
 from optibench.generation_rules import PROMPT
 from optibench.host import package_versions
+from optibench.openvino_graphs import whole_divisions
 from optibench.tasks.base import is_generative, kind_of
-from optibench.values import Build, Model
+from optibench.values import Build, Model, digest_of
 
 if TYPE_CHECKING:
     import numpy
@@ -30,6 +31,7 @@ TOLERANCE = 1e-2
 fixed length or a lost mask is off by whole units. Sums in another order may reach 1e-4 in deep models."""
 
 _loaded: dict[str, Any] = {}  # the builder process serves one model: it is loaded once, whatever is built from it
+_failed: dict[str, str] = {}  # why, by the digest of the recipe
 
 
 def recipe(build: Build, form: str) -> dict[str, Any]:
@@ -43,7 +45,7 @@ def recipe(build: Build, form: str) -> dict[str, Any]:
         seen["decoder"] = decoders.VERSION
     return {
         "kind": "export",
-        "version": 1,
+        "version": 2 if form == "openvino" else 1,
         "form": form,
         "model": build.model.ref.revision,
         "weights": build.model.ref.weights_sha256,
@@ -62,15 +64,23 @@ def _generates(model: Model) -> bool:
 
 
 def exported(build: Build, form: str, cache: Cache, run: Run) -> Entry:
-    """The export of the build's model as ``onnx`` or ``openvino``; ``run(file, inputs)`` runs it for the check."""
+    """The export of the build's model as ``onnx`` or ``openvino``; ``run(file, inputs)`` runs it for the check.
+    One that has failed in this process fails at once when the next precision asks for it."""
+    own = recipe(build, form)
+    if reason := _failed.get(digest_of(own)):
+        raise CaseFailed(reason)
 
     def make(folder: Path) -> dict[str, Any]:
         start = time.perf_counter()
-        export(build.model, form, folder, samples_of(build))
-        check_second_shape(build, form, folder, run)
+        try:
+            export(build.model, form, folder, samples_of(build))
+            check_second_shape(build, form, folder, run)
+        except CaseFailed as error:
+            _failed[digest_of(own)] = str(error)
+            raise
         return {"seconds": time.perf_counter() - start}
 
-    return cache.get_or_make("export", recipe(build, form), make)
+    return cache.get_or_make("export", own, make)
 
 
 def samples_of(build: Build) -> list[dict[str, numpy.ndarray]]:
@@ -130,7 +140,10 @@ def export(model: Model, form: str, folder: Path, samples: Sequence[Arrays]) -> 
 
             exporter, config = OpenVINOExporter(), OpenVINOConfig(dynamic=True, dynamic_shapes=free)
         with torch.no_grad():
-            exporter.export(module, dict(traced), config).save_pretrained(folder)
+            made = exporter.export(module, dict(traced), config)
+        if form == "openvino":
+            whole_divisions(made.program)
+        made.save_pretrained(folder)
     except ImportError as error:
         raise not_installed(error, form) from error
     except CaseFailed:

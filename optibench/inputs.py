@@ -6,6 +6,7 @@ and, in its manifest's facts, labels and counts. Slim workers read the files wit
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,7 @@ from optibench.given import arrays_from_file
 from optibench.host import package_versions
 from optibench.processors import load_processor, pad_values, processor_digest, tokenizer_digest
 from optibench.signature import given, inputs_for, signature_of, sizes_for_data
+from optibench.spool import Spool
 from optibench.tasks.base import kind_of, tokenized
 from optibench.values import DataRef, Model, Shape, Value, Workload, digest_of
 
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
 
 BATCH = 16
 """Rows of an evaluation batch; batches are made of inputs of like length, so little is padding."""
+STACKED_BYTES = 1_000_000
+"""Batches of one shape are stored together up to this size."""
 MEDIA_STAND_INS = 24
 """Synthetic pictures or sounds that compare outputs, and as many that calibrate."""
 CALIBRATION_LENGTHS = (4, 32, 128)
@@ -46,8 +50,8 @@ class Rows(Value, frozen=True, kw_only=True):
     """The rows themselves, by role, and what they are called."""
 
     sources: Sources
-    evaluation: list[dict[str, Any]]
-    calibration: list[dict[str, Any]]
+    evaluation: Sequence[dict[str, Any]]
+    calibration: Sequence[dict[str, Any]]
 
 
 def rows_of(model: Model, workload: Workload) -> Rows:
@@ -55,7 +59,8 @@ def rows_of(model: Model, workload: Workload) -> Rows:
     task = plugins.load("task", model.ref.task)
     kind = kind_of(task)
     stand_ins, stand_in_id = _stand_ins(task, kind)
-    evaluation, calibration = stand_ins[::2], stand_ins[1::2]
+    evaluation: Sequence[dict[str, Any]] = stand_ins[::2]
+    calibration: Sequence[dict[str, Any]] = stand_ins[1::2]
     evaluation_id = calibration_id = stand_in_id
     if workload.dataset:
         if not task.COLUMNS:
@@ -74,8 +79,7 @@ def rows_of(model: Model, workload: Workload) -> Rows:
         role = {"text": "text", "image": "image", "sound": "audio"}[kind]
         usual = ("text", "sentence", "content") if kind == "text" else task.COLUMNS[role]
         calibration = data.rows(workload.calibration, {role: usual}, {})
-        seen = {str(value) for row in evaluation for other, value in row.items() if other not in data.LABELS}
-        calibration = [row for row in calibration if str(row[role]) not in seen][: data.CALIBRATION_ROWS]
+        calibration = data.unseen(calibration, evaluation, data.CALIBRATION_ROWS)
         if not calibration:
             raise OptibenchError(f"Every row of the calibration data {calibration_id} is evaluated too. Give others.")
         if kind == "text" and hasattr(task, "row_of"):
@@ -150,20 +154,21 @@ def make(folder: Path, model: Model, workload: Workload, rows: Rows) -> dict[str
         return media_inputs.make(folder, model, workload, rows.evaluation, rows.calibration, judged)
     tokenizer = load_processor(model, "text")
     encoded = task.encode(rows.evaluation, tokenizer, model, workload.seed)
-    inputs = list(encoded.inputs)
+    inputs = Spool(encoded.inputs)
     if not inputs:
         raise OptibenchError("None of the data's rows can be used for this task: no usable input is left.")
     pads = pad_values(tokenizer)
     fixed = sizes_for_data(model)
     rows_of_batch = task.batch_rows(model) if hasattr(task, "batch_rows") else BATCH
     size, least = fixed.batch or rows_of_batch, fixed.length or 0
-    order = sorted(range(len(inputs)), key=lambda i: len(inputs[i]["input_ids"]))
+    lengths = array("L", (len(one["input_ids"]) for one in inputs))
+    order = sorted(range(len(inputs)), key=lengths.__getitem__)
 
     def batch_of(rows: Sequence[dict[str, numpy.ndarray]]) -> dict[str, numpy.ndarray]:
         return with_shared(collated(rows, pads, least), encoded.shared)
 
-    batches = [batch_of([inputs[i] for i in order[start : start + size]]) for start in range(0, len(order), size)]
-    save(folder / "evaluation.npz", batches)
+    batches = (batch_of([inputs[i] for i in order[start : start + size]]) for start in range(0, len(order), size))
+    save(folder / "evaluation.npz", batches, together_bytes=STACKED_BYTES)
     samples = _calibration_samples(task, rows, tokenizer, model, workload.seed)
     save(folder / "calibration.npz", [batch_of([sample]) for sample in samples])
     words = [word for row in rows.calibration for word in data.words_of(row)]
@@ -173,7 +178,7 @@ def make(folder: Path, model: Model, workload: Workload, rows: Rows) -> dict[str
         save(folder / "prompts.npz", [batch_of([one]) for one in inputs[:PROMPTS]])
     if hasattr(task, "prompts"):
         save(folder / "prompts.npz", task.prompts(rows.evaluation, tokenizer, model, _new_tokens(workload)))
-    return {**encoded.facts(bool(rows.sources.evaluation)), "order": order, "names": list(batches[0])}
+    return {**encoded.facts(bool(rows.sources.evaluation)), "order": order, "names": list(batch_of(inputs[:1]))}
 
 
 def _calibration_samples(

@@ -155,6 +155,9 @@ class CaseResult(Value, frozen=True, kw_only=True):
     is said to reach: ``limits`` tells) in the precision executed."""
     limit: Literal["compute", "memory"] | None = None
     """Which limit lies lower: reading the weights, or computing with them (roofline model)."""
+    padding_share: float | None = None
+    """At the longest of several lengths, of more rows than one: what share of the time would go into padding, were this
+    batch filled up from rows of every measured length, equally many of each (padding.py)."""
     notes: tuple[str, ...] = ()
     """Why it is slower than its fp32 sibling, what its build had to do differently, and the like."""
 

@@ -27,14 +27,15 @@ def answers_from_file(judged: dict[str, Any], order: Sequence[int]) -> tuple[Arr
     import numpy as np
 
     stored = np.memmap(Path(judged["file"]), np.float32, "r", shape=(judged["count"], judged["size"]))
-    rows = judged.get("rows") or [1] * judged["count"]
-    if len(rows) != len(order):
+    rows = judged.get("rows") or []
+    if (len(rows) or judged["count"]) != len(order):
         return np.asarray(stored), []
     back = np.argsort(np.asarray(order, np.int64), kind="stable")  # place in the file of each input
+    if not rows:
+        return stored[back], []
     ends = np.cumsum(rows)
     wanted = [np.arange(ends[place] - rows[place], ends[place]) for place in back]
-    found = stored[np.concatenate(wanted)] if wanted else np.asarray(stored)
-    return found, [rows[place] for place in back] if judged.get("rows") else []
+    return stored[np.concatenate(wanted)], [rows[place] for place in back]
 
 
 def scores_of(

@@ -66,9 +66,25 @@ def quantize(model: Any, precision: str) -> None:
     from torchao import quantization
     from torchao.utils import should_reduce_range
 
+    make_linear(model)
     # Sums of int8 products overflow on processors without VNNI, unless seven bits are used.
     ranges = {"reduce_range": should_reduce_range(model.device)} if precision == "int8-dynamic" else {}
     quantization.quantize_(model, getattr(quantization, QUANTIZERS[precision])(**ranges))
+
+
+def make_linear(model: Any) -> None:
+    """Makes Linear modules of those of transformers' own class for the same (GPT-2 and its kin keep their weights
+    transposed): torchao takes no others, and would leave such a model as it is without a word."""
+    import torch
+    from transformers.pytorch_utils import Conv1D
+
+    for parent in list(model.modules()):
+        for name, child in list(parent.named_children()):
+            if isinstance(child, Conv1D):
+                linear = torch.nn.Linear(child.nx, child.nf, device="meta")
+                linear.weight = torch.nn.Parameter(child.weight.detach().T.contiguous(), requires_grad=False)
+                linear.bias = child.bias
+                parent.add_module(name, linear)
 
 
 class PyTorchSession:

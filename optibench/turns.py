@@ -27,6 +27,8 @@ from optibench.values import Burst, Executed, Job, Measurement, Series, Shape, W
 BURST_LIMIT_SECONDS = float(os.environ.get("OPTIBENCH_BURST_LIMIT_SECONDS", "30"))
 """A burst's limit on top of what the first call lets expect. A very slow machine may want more."""
 LEAST_BLOCKS = 10
+LEAST_CALLS = 2
+"""Of a burst. Where there are several shapes, one call of a slow one will do: its bursts take most of the round."""
 
 Say = Callable[[str], None]
 Probe = Callable[[Job, bool], str | None]
@@ -202,6 +204,7 @@ def run_blocks(
     """The blocks of a round: in each, every living worker has one burst at every shape, in a fresh random order."""
     start = time.monotonic()
     blocks, block = workload.blocks, 0
+    least = LEAST_CALLS if len(workload.shapes) == 1 else 1
     while block < blocks:
         say(f"block {block + 1} of {blocks}")
         shapes = list(workload.shapes)
@@ -212,7 +215,7 @@ def run_blocks(
             for turner in living:
                 if not turner.alive:  # its device went while another had its turn
                     continue
-                request = worker.Turn(shape=shape, block=block, seconds=workload.burst_seconds)
+                request = worker.Turn(shape=shape, block=block, seconds=workload.burst_seconds, least=least)
                 if reply := turner.ask(request, _limit(turner, shape)):
                     turner.bursts[shape].append(msgspec.convert(reply["burst"], Burst))
                     if reading := reply.get("reading"):

@@ -44,11 +44,12 @@ class Warm(Value, frozen=True, kw_only=True, tag="warm"):
 
 
 class Turn(Value, frozen=True, kw_only=True, tag="turn"):
-    """One burst."""
+    """One burst: calls for ``seconds``, ``least`` of them at any rate."""
 
     shape: Shape
     block: int
     seconds: float
+    least: int = 2
 
 
 class Spend(Value, frozen=True, kw_only=True, tag="spend"):
@@ -99,7 +100,7 @@ class Worker:
                     return self._warm(request.shape)
                 case Turn():
                     timed = self.timed[request.shape]
-                    burst = self.meter.burst(timed, request.block, request.seconds, look=self._look)
+                    burst = self.meter.burst(timed, request.block, request.seconds, request.least, self._look)
                     return {"burst": msgspec.to_builtins(burst), "reading": msgspec.to_builtins(self.reading)}
                 case Spend():
                     return self._spend(request)

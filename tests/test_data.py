@@ -124,6 +124,23 @@ def test_what_cannot_be_read_is_said(tmp_path: Path, name: str, content: bytes, 
         data.rows(str(tmp_path / name), ROLES, {})
 
 
+def test_the_byte_that_is_no_text_is_told_wherever_it_stands(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_bytes(b"text,label\n" + b"good,1\n" * 5000 + b"caf\xe9,1\n")
+    with pytest.raises(OptibenchError, match=r"is not UTF-8 text \(byte 35014\)"):
+        data.rows(str(tmp_path / "a.csv"), ROLES, {})
+
+
+def test_a_quotation_mark_far_down_a_tsv_changes_how_all_of_it_is_read(tmp_path: Path) -> None:
+    (tmp_path / "a.tsv").write_text("text\tlabel\n" + "good\t1\n" * 5000 + 'a "film\t1\n"b\t0\n')
+    assert [row["text"] for row in data.rows(str(tmp_path / "a.tsv"), ROLES, {})][-2:] == ['a "film', '"b']
+
+
+def test_calibration_data_of_their_own_lose_what_is_judged(tmp_path: Path) -> None:
+    candidates, judging = numbered(300), numbered(100)
+    assert [row["text"] for row in data.unseen(candidates, judging, 2)] == ["text 100", "text 101"]
+    assert data.unseen(judging, judging, 2) == []
+
+
 def test_a_role_that_the_task_lacks_is_named(tmp_path: Path) -> None:
     with pytest.raises(OptibenchError, match=r"roles are text, text_pair \(optional\), label"):
         data.rows(str(as_file(tmp_path, ".csv")), ROLES, {"txt": "sentence"})

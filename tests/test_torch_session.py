@@ -114,6 +114,25 @@ def test_torchao_quantizes_every_linear_module_and_stays_near(job: Job, precisio
 
 
 @needs_torchao
+@pytest.mark.slow
+def test_linear_layers_of_gpt2s_own_class_are_quantized_too() -> None:
+    import torch
+    import transformers
+
+    torch.manual_seed(0)
+    config = transformers.GPT2Config(vocab_size=60, n_embd=32, n_layer=1, n_head=2, initializer_range=0.3)
+    model = transformers.GPT2Model(config).eval()
+    ids = {"input_ids": torch.arange(12).reshape(2, 6)}
+    with torch.inference_mode():
+        before = model(**ids).last_hidden_state
+        torch_session.quantize(model, "int8-dynamic")
+        after = model(**ids).last_hidden_state
+    executed = torch_session.PyTorchSession(model, "cpu", "int8-dynamic").executed(None)
+    assert executed.operations == {"int8": 4}
+    assert float(torch.nn.functional.cosine_similarity(before, after, dim=-1).min()) > 0.99
+
+
+@needs_torchao
 def test_quantized_activations_are_told_by_a_name_that_each_of_torchaos_classes_has() -> None:
     from torchao import quantization
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -137,3 +138,30 @@ def test_answers_are_asked_of_each_case_but_not_of_the_twin(folder: Path) -> Non
 def test_a_round_that_takes_too_long_has_fewer_blocks_but_never_under_ten(folder: Path) -> None:
     (turner,) = run([job(folder, "fp32")], seconds=0.0)
     assert all(len(bursts) == 10 for bursts in turner.bursts.values())
+
+
+def test_a_slow_shape_among_several_has_one_call_a_burst(folder: Path) -> None:
+    (turner,) = run([job(folder, "fp32", latency_seconds=0.05)])  # 50 ms with one row, 200 ms with four
+    calls = {shape.batch: {len(burst.wall_ns) for burst in bursts} for shape, bursts in turner.bursts.items()}
+    assert calls == {1: {2}, 4: {1}}
+
+
+def test_several_shapes_cost_less_than_twice_the_largest_alone(tmp_path: Path) -> None:
+    """Seconds of the fake's clocks: what the workers were busy or slept through a whole round."""
+    six = tuple(Shape(batch=batch, length=length) for batch in (1, 8) for length in (32, 128, 512))
+    for shape in six:
+        save(tmp_path / f"shape-{shape.name}.npz", [{"input_ids": np.ones((shape.batch, shape.length), np.int64)}])
+
+    def seconds(shapes: tuple[Shape, ...]) -> float:
+        lanes: list[inline.InlineLane] = []
+
+        def launch(job: Job) -> inline.InlineLane:
+            lanes.append(inline.launch(job))
+            return lanes[-1]
+
+        jobs = [job(tmp_path, "fp32", latency_seconds=0.03), job(tmp_path, "int8", latency_seconds=0.008)]
+        jobs = [msgspec.structs.replace(one, shapes=shapes) for one in jobs]
+        turns.run_round(jobs, launch, Workload(shapes=shapes, blocks=12), seed=7)
+        return sum(lane.worker.session.clocks.wall for lane in lanes) / 1e9
+
+    assert seconds(six) < 1.5 * seconds(six[-1:])

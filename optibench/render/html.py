@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from optibench import recommend
-from optibench.render import details, sentences
+from optibench.render import details, sentences, shapes
 from optibench.render.chart import PAGE, bundle
 from optibench.render.chart_report import CHARTS
 from optibench.render.columns import executed_text, shown_cases
@@ -67,11 +67,19 @@ def _page(run: Reported, drawings: Sequence[dict[str, Any]], samples: int, *, li
         failed=[group for group in groups if group.kind == "failed"],
         basis=[sentences.noise(comparison), *sentences.accuracy(comparison)],
         legend=sentences.legend(comparison),
+        by_shape=_by_shape(comparison),
+        padding=shapes.legend(comparison),
         environment=details.environment(comparison),
         table=table_view(comparison) if cases else None,
         records=record_views(run, samples),
         all_samples=samples == SAMPLES[0],
     )
+
+
+def _by_shape(comparison: Comparison) -> tuple[list[str], list[tuple[str, ...]]] | None:
+    """The titles and rows of latency by batch and length; None where there was one shape."""
+    found = shapes.columns(comparison)
+    return ([one.title for one in found], list(zip(*(one.cells for one in found), strict=True))) if found else None
 
 
 SLOWER = "slower than "

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-from optibench.render import details, sentences
+from optibench.render import details, sentences, shapes
 from optibench.render.columns import columns, shown_cases
 from optibench.render.plain import markdown_plain, plain, with_text
 from optibench.results import Comparison
@@ -18,6 +18,7 @@ def render(comparison: Comparison) -> str:
         *_top(shown),
         *_main_table(shown),
         "\n".join(f"- {line}" for line in _basis(shown)),
+        *_by_shape(shown),
         *_groups(shown),
         *_details(shown),
         "## Environment",
@@ -43,6 +44,14 @@ def _main_table(comparison: Comparison) -> Iterable[str]:
     shown = columns(comparison)
     rows = zip(*(column.cells for column in shown), strict=True)
     yield table([column.title for column in shown], rows, right=[column.right for column in shown])
+
+
+def _by_shape(comparison: Comparison) -> Iterable[str]:
+    if shown := shapes.columns(comparison):
+        yield f"## {shapes.TITLE} (p50)"
+        rows = zip(*(column.cells for column in shown), strict=True)
+        yield table([column.title for column in shown], rows, right=[column.right for column in shown])
+        yield from shapes.legend(comparison)
 
 
 def _basis(comparison: Comparison) -> list[str]:

@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 from typing import IO, TYPE_CHECKING
 
-from optibench.render import sentences
+from optibench.render import sentences, shapes
 from optibench.render.columns import Column, columns, mark, shown_cases
 from optibench.render.plain import plain, with_text
 from optibench.results import CaseResult, Comparison, Recommended
@@ -47,6 +47,12 @@ def render(comparison: Comparison, width: int | None = None, color: bool = False
     say("")
     cases = shown_cases(comparison)
     print_tables(console, columns(comparison) if cases else [], cases, comparison.recommended, width)
+    if by_shape := shapes.columns(comparison):
+        say(f"{shapes.TITLE} (p50)", "bold")
+        ran = {case.case: case for case in comparison.cases if case.status == "ok"}
+        print_tables(console, by_shape, list(ran.values()), comparison.recommended, width)
+        for line in shapes.legend(comparison):
+            say(line)
     for line in (*sentences.legend(comparison), sentences.noise(comparison), *sentences.accuracy(comparison)):
         say(line)
     for title, lines in _lists(comparison):

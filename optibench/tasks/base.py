@@ -29,7 +29,8 @@ the size that the model's own processor gives it, and so no length."""
 @dataclass(frozen=True, kw_only=True)
 class Encoded:
     """Encoded rows: one dict of arrays an input. Of text they are integers, 1-D (or 0-D for names that begin with
-    ``_``, which only ``answers`` reads); pictures and sounds may come one at a time, as they are decoded.
+    ``_``, which only ``answers`` reads). They may come one at a time, as they are made, so that none is held; then
+    ``labels`` and ``truths`` are whole once the inputs were read.
 
     ``labels``: one number an example, as the metrics see it (none where the rows have no labels). ``truths``: what
     ``predictions`` must know beside them, as plain JSON. ``shared``: arrays that every batch holds as they are, such as

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from optibench.errors import OptibenchError
@@ -25,8 +25,6 @@ LONGEST = 256
 
 def encode(rows: Sequence[Mapping[str, Any]], tokenizer: Any, model: Model, seed: int) -> Encoded:
     """Each text with one whole word masked, drawn by ``seed``; texts without a word that is one token are left out."""
-    import numpy as np
-
     if tokenizer.mask_token_id is None:
         raise OptibenchError(
             "This model's tokenizer has no mask token, so it cannot fill masks. Choose another --task."
@@ -36,10 +34,21 @@ def encode(rows: Sequence[Mapping[str, Any]], tokenizer: Any, model: Model, seed
             "This model's tokenizer does not tell which tokens are one word, so no whole word can be masked. "
             "Choose another --task, or put a tokenizer.json beside the model."
         )
+    labels: list[float] = []
+    return Encoded(
+        inputs=_masked(rows, tokenizer, min(model.max_length or LONGEST, LONGEST), seed, labels), labels=labels
+    )
+
+
+def _masked(
+    rows: Iterable[Mapping[str, Any]], tokenizer: Any, most: int, seed: int, labels: list[float]
+) -> Iterator[dict[str, numpy.ndarray]]:
+    """The texts' inputs; the tokens that were masked go to ``labels``."""
+    import numpy as np
+
     rng = random.Random(seed)  # noqa: S311 (a choice of words, no secret)
-    inputs, labels = [], []
     for row in rows:
-        encoded = tokenizer(str(row["text"]), truncation=True, max_length=min(model.max_length or LONGEST, LONGEST))
+        encoded = tokenizer(str(row["text"]), truncation=True, max_length=most)
         words = encoded.word_ids()
         text = [tokenizer.decode([token]).strip() for token in encoded["input_ids"]]
         choices = [
@@ -52,8 +61,7 @@ def encode(rows: Sequence[Mapping[str, Any]], tokenizer: Any, model: Model, seed
         labels.append(float(arrays["input_ids"][position]))
         arrays["input_ids"][position] = tokenizer.mask_token_id
         arrays["_position"] = np.asarray(position, np.int64)
-        inputs.append(arrays)
-    return Encoded(inputs=inputs, labels=labels)
+        yield arrays
 
 
 def _is_word(text: str) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import string
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from optibench.errors import OptibenchError
@@ -42,10 +42,22 @@ def row_of(text: str) -> dict[str, Any]:
 
 def encode(rows: Sequence[Mapping[str, Any]], tokenizer: Any, model: Model, seed: int) -> Encoded:
     """One input a window, ``_context`` marking the tokens that may be in an answer, and the first token (no answer)."""
+    length = max(SHORTEST_WINDOW, min(model.max_length or LONGEST_WINDOW, LONGEST_WINDOW))
+    labels: list[float] = []
+    truths: list[dict[str, Any]] = []
+    return Encoded(inputs=_windows(rows, tokenizer, length, labels, truths), labels=labels, truths=truths)
+
+
+def _windows(
+    rows: Iterable[Mapping[str, Any]],
+    tokenizer: Any,
+    length: int,
+    labels: list[float],
+    truths: list[dict[str, Any]],
+) -> Iterator[dict[str, numpy.ndarray]]:
+    """The windows' inputs; what answers are judged by goes to ``labels`` and ``truths``."""
     import numpy as np
 
-    length = max(SHORTEST_WINDOW, min(model.max_length or LONGEST_WINDOW, LONGEST_WINDOW))
-    inputs, labels, truths = [], [], []
     for number, row in enumerate(rows, 1):
         # A question so long that no room is left is cut too, as every tokenizer does on its own.
         question = _cut(tokenizer, str(row["question"]), length // 4)
@@ -69,13 +81,12 @@ def encode(rows: Sequence[Mapping[str, Any]], tokenizer: Any, model: Model, seed
                 for name, values in encoded.items()
                 if name not in ("offset_mapping", "overflow_to_sample_mapping")
             }
-            inputs.append(arrays | {"_context": marks})
+            yield arrays | {"_context": marks}
         truth: dict[str, Any] = {"context": str(row["context"]), "windows": windows}
         if "answers" in row:
             truth["answers"] = _texts(row["answers"], number)
             labels.append(float(len(truth["answers"])))
         truths.append(truth)
-    return Encoded(inputs=inputs, labels=labels, truths=truths)
 
 
 def _cut(tokenizer: Any, question: str, most: int) -> str:

@@ -26,18 +26,21 @@ HAS_TOP1 = False
 
 def encode(rows: Sequence[Mapping[str, Any]], tokenizer: Any, model: Model, seed: int) -> Encoded:
     """Two inputs a row, one after the other, and its score."""
-    inputs, labels = [], []
-    for number, row in enumerate(rows, 1):
-        inputs += [tokenized(tokenizer, str(row[role]), None, model) for role in ("text", "text_pair") if role in row]
-        if "label" in row:
-            try:
-                labels.append(float(row["label"]))
-            except (TypeError, ValueError) as error:
-                raise OptibenchError(
-                    f"Row {number} has the label {row['label']!r}; a similarity is a number. "
-                    "Say which column holds it with --columns label=NAME."
-                ) from error
-    return Encoded(inputs=inputs, labels=labels)
+    texts = (str(row[role]) for row in rows for role in ("text", "text_pair") if role in row)
+    return Encoded(
+        inputs=(tokenized(tokenizer, text, None, model) for text in texts),
+        labels=[_score(row["label"], number) for number, row in enumerate(rows, 1) if "label" in row],
+    )
+
+
+def _score(label: Any, number: int) -> float:
+    try:
+        return float(label)
+    except (TypeError, ValueError) as error:
+        raise OptibenchError(
+            f"Row {number} has the label {label!r}; a similarity is a number. "
+            "Say which column holds it with --columns label=NAME."
+        ) from error
 
 
 def answers(outputs: Mapping[str, numpy.ndarray], inputs: Mapping[str, numpy.ndarray], model: Model) -> numpy.ndarray:

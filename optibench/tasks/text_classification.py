@@ -26,7 +26,7 @@ HAS_TOP1 = True
 
 def encode(rows: Sequence[Mapping[str, Any]], tokenizer: Any, model: Model, seed: int) -> Encoded:
     """One input a row; labels become the index of the model's own label."""
-    inputs = [tokenized(tokenizer, str(row["text"]), _pair(row), model) for row in rows]
+    inputs = (tokenized(tokenizer, str(row["text"]), _pair(row), model) for row in rows)
     return Encoded(inputs=inputs, labels=label_indices([row["label"] for row in rows if "label" in row], model.labels))
 
 

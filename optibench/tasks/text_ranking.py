@@ -31,7 +31,7 @@ HAS_TOP1 = False
 
 def encode(rows: Sequence[Mapping[str, Any]], tokenizer: Any, model: Model, seed: int) -> Encoded:
     """One input a row; an example is a query with its rows. Error: nothing is relevant, so no order is right."""
-    inputs = [tokenized(tokenizer, str(row["query"]), str(row["document"]), model) for row in rows]
+    inputs = (tokenized(tokenizer, str(row["query"]), str(row["document"]), model) for row in rows)
     if not any("label" in row for row in rows):
         return Encoded(inputs=inputs, labels=[])
     queries: dict[str, dict[str, list[float]]] = {}

@@ -48,7 +48,7 @@ def encode(rows: Sequence[Mapping[str, Any]], tokenizer: Any, model: Model, seed
         "relevance": [[[documents[document], value] for document, value in found.items()] for found in judged.values()],
     }
     return Encoded(
-        inputs=[tokenized(tokenizer, text, None, model) for text in (*judged, *documents)],
+        inputs=(tokenized(tokenizer, text, None, model) for text in (*judged, *documents)),
         labels=[float(sum(value > 0 for value in found.values())) for found in judged.values()],
         truths=truths,
     )

@@ -5,7 +5,7 @@ A word is tagged by its first token. Words that the model's positions cut off co
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from optibench.errors import OptibenchError
@@ -34,29 +34,37 @@ def row_of(text: str) -> dict[str, Any]:
 
 def encode(rows: Sequence[Mapping[str, Any]], tokenizer: Any, model: Model, seed: int) -> Encoded:
     """One input a sentence, ``_words`` marking each word's first token; true tags become the model's own names."""
-    import numpy as np
-
     tags = _tags(rows, model.labels)
-    inputs, sentences = [], []
-    for number, row in enumerate(rows, 1):
-        words = _listed(row["tokens"], "tokens", number)
-        encoded = with_offsets(
-            tokenizer, "words cannot be tagged", " ".join(words), max_length=min(model.max_length or 512, 512)
-        )
-        marks, which = _first_tokens(words, encoded.pop("offset_mapping"))
-        inputs.append({name: np.asarray(values, np.int64) for name, values in encoded.items()} | {"_words": marks})
-        sentences.append({"count": len(words), "which": which})
-        if tags and len(tags[number - 1]) != len(words):
-            raise OptibenchError(
-                f"Row {number} has {len(words)} tokens and {len(tags[number - 1])} tags; every token needs one tag."
-            )
-    for sentence, mine in zip(sentences, tags, strict=False):
-        sentence["tags"] = mine
+    sentences: list[dict[str, Any]] = []
     return Encoded(
-        inputs=inputs,
+        inputs=_marked(rows, tokenizer, min(model.max_length or 512, 512), tags, sentences),
         labels=[float(len(_entities(mine))) for mine in tags],
         truths={"names": list(model.labels), "sentences": sentences},
     )
+
+
+def _marked(
+    rows: Iterable[Mapping[str, Any]],
+    tokenizer: Any,
+    most: int,
+    tags: Sequence[list[str]],
+    sentences: list[dict[str, Any]],
+) -> Iterator[dict[str, numpy.ndarray]]:
+    """The sentences' inputs; what answers are judged by goes to ``sentences``."""
+    import numpy as np
+
+    for number, row in enumerate(rows, 1):
+        words = _listed(row["tokens"], "tokens", number)
+        encoded = with_offsets(tokenizer, "words cannot be tagged", " ".join(words), max_length=most)
+        marks, which = _first_tokens(words, encoded.pop("offset_mapping"))
+        sentences.append({"count": len(words), "which": which})
+        if tags:
+            mine = sentences[-1]["tags"] = tags[number - 1]
+            if len(mine) != len(words):
+                raise OptibenchError(
+                    f"Row {number} has {len(words)} tokens and {len(mine)} tags; every token needs one tag."
+                )
+        yield {name: np.asarray(values, np.int64) for name, values in encoded.items()} | {"_words": marks}
 
 
 def _tags(rows: Sequence[Mapping[str, Any]], known: Sequence[str]) -> list[list[str]]:

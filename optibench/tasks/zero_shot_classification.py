@@ -51,11 +51,11 @@ def encode(rows: Sequence[Mapping[str, Any]], tokenizer: Any, model: Model, seed
     candidates = sorted(set(names)) or list(WITHOUT_DATA)
     if len(candidates) < 2:
         raise OptibenchError(f"All rows have the label {candidates[0][:80]!r}; there must be two to choose from.")
-    inputs = [
+    inputs = (
         tokenized(tokenizer, str(row["text"]), TEMPLATE.format(candidate), model)
         for row in rows
         for candidate in candidates
-    ]
+    )
     return Encoded(
         inputs=inputs,
         labels=[float(candidates.index(name)) for name in names],

@@ -174,7 +174,9 @@ def test_several_shapes_get_a_column_of_their_own() -> None:
     shapes = (reference(), reference(batch=8), case(), case(batch=8, status="failed", reason="Out of memory."))
     report = text.render(comparison(cases=shapes), 200)
     assert "shape" in row(report, "case")
-    assert [line.split()[1] for line in report.splitlines() if line.startswith(REFERENCE)] == ["1×128", "8×128"]
+    main, _, by_shape = report.partition("Latency by batch and length")
+    assert [line.split()[1] for line in main.splitlines() if line.startswith(REFERENCE)] == ["1×128", "8×128"]
+    assert [line.split()[1] for line in by_shape.splitlines() if line.startswith(REFERENCE)] == ["29.7"]
     assert "cpu/onnxruntime/int8-dynamic at 8×128: Out of memory." in report
     assert "shape" not in row(text.render(comparison(), 200), "case")
 

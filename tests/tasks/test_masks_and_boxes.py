@@ -129,7 +129,7 @@ def test_masks_are_found_from_the_table_and_judge_nothing_that_calibrates(tmp_pa
     (tmp_path / "list.csv").write_text("image,mask\n0.jpg,0.png\n1.jpg,1.png\n")
     rows = data.rows(str(tmp_path / "list.csv"), image_segmentation.COLUMNS, {})
     assert [int(media.classes_of_pixels(row["mask"])[0, 0]) for row in rows] == [0, 1]
-    assert data._given(rows[0]) == data._given(rows[1])  # equal pictures, whatever their masks
+    assert data.given(rows[0]) == data.given(rows[1])  # equal pictures, whatever their masks
 
 
 # Boxes

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from optibench import plugins
-from optibench.data import NamedLabel
+from optibench.data_files import NamedLabel
 from optibench.errors import OptibenchError
 from optibench.tasks import fill_mask, graph, sentence_similarity, text_classification
 from optibench.tasks.labels import label_indices
@@ -112,13 +112,14 @@ def test_a_class_is_the_largest_logit() -> None:
 def test_one_whole_word_a_text_is_masked_by_the_seed(tokenizer: Any) -> None:
     rows = [{"text": "the great film was boring"}, {"text": "?!"}, {"text": "love this story"}]
     encoded = fill_mask.encode(rows, tokenizer, MODEL, 0)
-    assert len(encoded.inputs) == len(encoded.labels) == 2  # a text without a word is left out
-    for one, label in zip(encoded.inputs, encoded.labels, strict=True):
+    inputs = list(encoded.inputs)
+    assert len(inputs) == len(encoded.labels) == 2  # a text without a word is left out
+    for one, label in zip(inputs, encoded.labels, strict=True):
         assert (one["input_ids"] == tokenizer.mask_token_id).sum() == 1
         assert one["input_ids"][one["_position"]] == tokenizer.mask_token_id
         assert tokenizer.decode([int(label)]).isalpha()
     again = fill_mask.encode(rows, tokenizer, MODEL, 0)
-    assert again.labels == encoded.labels
+    assert [one["_position"] for one in again.inputs] == [one["_position"] for one in inputs]
 
 
 def test_the_rank_of_the_true_word_counts_ties_against_the_model() -> None:

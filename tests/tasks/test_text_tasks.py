@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import random
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from optibench.tasks import (
     token_classification,
     zero_shot_classification,
 )
+from optibench.tasks.base import Encoded
 from optibench.values import Model
 from tests import factories
 from tests.conftest import write_tokenizer
@@ -26,6 +28,11 @@ from tests.conftest import write_tokenizer
 MODEL = Model(ref=factories.model(), path="")
 TAGGER = msgspec.structs.replace(MODEL, labels=("O", "B-PER", "I-PER", "B-LOC"))
 NLI = msgspec.structs.replace(MODEL, labels=("contradiction", "neutral", "ENTAILMENT"))
+
+
+def whole(encoded: Encoded) -> Any:
+    """With its inputs read, which come one at a time: what answers are judged by is whole only then."""
+    return dataclasses.replace(encoded, inputs=list(encoded.inputs))
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +48,7 @@ class TestTags:
     def test_each_word_is_tagged_by_its_first_token(self, tokenizer: Any) -> None:
         # The tokenizer makes two tokens of "films!", and of the whole a token more at each end.
         rows = [{"tokens": ["good", "films!", "plot"], "tags": ["O", "B-PER", "O"]}]
-        encoded = token_classification.encode(rows, tokenizer, TAGGER, 0)
+        encoded = whole(token_classification.encode(rows, tokenizer, TAGGER, 0))
         (one,) = encoded.inputs
         assert one["_words"].tolist() == [0, 1, 1, 0, 1, 0]
         assert encoded.labels == [1.0]
@@ -68,7 +75,7 @@ class TestTags:
     def test_words_that_were_cut_off_count_as_untagged(self, tokenizer: Any) -> None:
         short = msgspec.structs.replace(TAGGER, max_length=4)
         rows = [{"tokens": ["good", "film", "plot", "music"], "tags": ["O", "O", "O", "B-LOC"]}]
-        encoded = token_classification.encode(rows, tokenizer, short, 0)
+        encoded = whole(token_classification.encode(rows, tokenizer, short, 0))
         logits = [np.eye(4)[[0] * int(one["_words"].sum())] for one in encoded.inputs]
         assert len(logits[0]) == 2
         assert token_classification.predictions(logits, encoded.truths).tolist() == [[0.0, 0.0]]
@@ -79,10 +86,10 @@ class TestTags:
 
     def test_as_many_tags_as_tokens_are_asked_for(self, tokenizer: Any) -> None:
         with pytest.raises(OptibenchError, match="Row 1 has 2 tokens and 1 tags"):
-            token_classification.encode([{"tokens": ["a", "b"], "tags": ["O"]}], tokenizer, TAGGER, 0)
+            whole(token_classification.encode([{"tokens": ["a", "b"], "tags": ["O"]}], tokenizer, TAGGER, 0))
 
     def test_rows_may_be_words_divided_by_spaces(self, tokenizer: Any) -> None:
-        encoded = token_classification.encode([{"tokens": "good film", "tags": "O B-PER"}], tokenizer, TAGGER, 0)
+        encoded = whole(token_classification.encode([{"tokens": "good film", "tags": "O B-PER"}], tokenizer, TAGGER, 0))
         assert encoded.labels == [1.0]
 
 
@@ -94,7 +101,7 @@ class TestAnswers:
             "answers": answers,
         }
         model = msgspec.structs.replace(MODEL, max_length=length)
-        return question_answering.encode([row], tokenizer, model, 0)
+        return whole(question_answering.encode([row], tokenizer, model, 0))
 
     def logits_for(self, encoded: Any, begin: int, end: int) -> list[np.ndarray]:
         """Logits that are largest where the context has these characters."""

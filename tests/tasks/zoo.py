@@ -56,7 +56,7 @@ NLI = {"id2label": {0: "contradiction", 1: "neutral", 2: "entailment"}, "num_lab
 TAGS = {"id2label": {0: "O", 1: "B-PER", 2: "I-PER"}, "num_labels": 3}
 
 
-def _scaled(model: Any) -> Any:
+def scaled(model: Any) -> Any:
     """Weights of matrices and kernels that keep an input's scale, whatever a config's initializer does."""
     import torch
 
@@ -74,7 +74,7 @@ def checkpoint(folder: Path, model: str, config: str, settings: dict[str, Any], 
 
     torch.manual_seed(0)
     made = getattr(transformers, model)(getattr(transformers, config)(**settings))
-    _scaled(made).save_pretrained(folder)
+    scaled(made).save_pretrained(folder)
     for write in files:
         write(folder)
     return folder

@@ -1,0 +1,87 @@
+"""Values too many to hold: written to a temporary file as they come, read back one at a time.
+
+What data a model is judged by may be larger than memory. Labels and answers are held; texts and arrays are not.
+"""
+
+from __future__ import annotations
+
+import pickle
+import tempfile
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TypeVar, overload
+
+T = TypeVar("T")
+
+
+class Spool(Sequence[T]):
+    """The values of ``values``, in order, in a file that is gone with this object; in memory are eight bytes each."""
+
+    def __init__(self, values: Iterable[T]) -> None:
+        self._file = tempfile.TemporaryFile()  # noqa: SIM115 (closed with this object)
+        self._starts = array("Q", [0])
+        for value in values:
+            pickle.dump(value, self._file, pickle.HIGHEST_PROTOCOL)
+            self._starts.append(self._file.tell())
+
+    def __del__(self) -> None:
+        if hasattr(self, "_file"):
+            self._file.close()
+
+    def __len__(self) -> int:
+        return len(self._starts) - 1
+
+    @overload
+    def __getitem__(self, place: int) -> T: ...
+    @overload
+    def __getitem__(self, place: slice) -> Sequence[T]: ...
+    def __getitem__(self, place: int | slice) -> T | Sequence[T]:
+        if isinstance(place, slice):
+            return Picked(self, range(len(self))[place])
+        self._file.seek(self._starts[range(len(self))[place]])
+        value: T = pickle.load(self._file)  # noqa: S301 (a file without a name: nobody else can have written it)
+        return value
+
+    def __iter__(self) -> Iterator[T]:
+        return (self[place] for place in range(len(self)))
+
+    def __eq__(self, other: object) -> bool:
+        return (
+            isinstance(other, Sequence)
+            and len(self) == len(other)
+            and all(a == b for a, b in zip(self, other, strict=True))
+        )
+
+    __hash__ = None  # type: ignore[assignment]  # as a list has none
+
+
+class Picked(Sequence[T]):
+    """Those of ``values`` that stand at ``places``, in that order."""
+
+    def __init__(self, values: Sequence[T], places: Sequence[int]) -> None:
+        self._values = values
+        self._places = places
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    @overload
+    def __getitem__(self, place: int) -> T: ...
+    @overload
+    def __getitem__(self, place: slice) -> Sequence[T]: ...
+    def __getitem__(self, place: int | slice) -> T | Sequence[T]:
+        if isinstance(place, slice):
+            return Picked(self._values, self._places[place])
+        return self._values[self._places[place]]
+
+    def __iter__(self) -> Iterator[T]:
+        return (self._values[place] for place in self._places)
+
+    def __eq__(self, other: object) -> bool:
+        return (
+            isinstance(other, Sequence)
+            and len(self) == len(other)
+            and all(a == b for a, b in zip(self, other, strict=True))
+        )
+
+    __hash__ = None  # type: ignore[assignment]
