@@ -177,5 +177,5 @@ def test_segmentation_answers_for_pixels_of_a_grid() -> None:
     logits = np.zeros((2, 5, 100, 64), np.float32)
     logits[:, 3, 4, 2] = 1
     found = image_segmentation.answers({"logits": logits}, {}, MODEL)
-    assert [one.shape for one in found] == [(25 * 32, 5)] * 2
+    assert [one.shape for one in found] == [(25 * 32 + image_segmentation.UNCOMPARED, 5)] * 2
     assert found[0][32 + 1].argmax() == 3  # every fourth row, every second column
