@@ -39,6 +39,9 @@ class PyTorchDecoder(PyTorchSession):
     def step(self, tokens: numpy.ndarray) -> numpy.ndarray:
         return self._next(self.place.following(tokens))
 
+    def on_device(self, feed: Any) -> dict[str, Any]:
+        return {}
+
     def cache_bytes(self) -> int:
         """Of the keys and values of every layer."""
         import torch

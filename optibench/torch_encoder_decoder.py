@@ -43,6 +43,9 @@ class PyTorchEncoderDecoder(PyTorchSession):
         given = {PROMPT: following, "past_key_values": self.cache, **self.given}
         return self._logits(self.model(**given, use_cache=True))
 
+    def on_device(self, feed: Any) -> dict[str, Any]:
+        return {}
+
     def cache_bytes(self) -> int:
         """Of the keys and values of every layer, its own and the encoder's."""
         import torch

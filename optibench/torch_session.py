@@ -133,8 +133,6 @@ class PyTorchSession:
         device's own time of a call."""
         import torch
 
-        run, tensors = inputs
-        seconds = {"device_seconds": device_seconds(lambda: run(**tensors))} if self.device == "cuda" else {}
         operations: dict[str, int] = {}
         for module in self.model.modules():
             if isinstance(module, torch.nn.Linear | torch.nn.modules.conv._ConvNd):
@@ -146,8 +144,16 @@ class PyTorchSession:
             precision=main_precision(operations) if operations else self._as_asked(first),
             threads=torch.get_num_threads(),
             operations=operations,
-            detail={"attention": str(getattr(self.model.config, "_attn_implementation", None)), **seconds},
+            detail={
+                "attention": str(getattr(self.model.config, "_attn_implementation", None)),
+                **(self.on_device(inputs) if self.device == "cuda" else {}),
+            },
         )
+
+    def on_device(self, feed: Any) -> dict[str, Any]:
+        """What the device itself tells of a call; of a generation nothing, whose calls are made of several."""
+        run, tensors = feed
+        return {"device_seconds": device_seconds(lambda: run(**tensors))}
 
     def _as_asked(self, name: str) -> str:
         """fp32 weights are multiplied in tf32 where that is switched on."""

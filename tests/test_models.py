@@ -66,9 +66,15 @@ def test_sentence_transformers_marks_go_before_the_architecture(folder: Path) ->
     assert model.pooling == "cls"
 
 
-def test_a_task_that_is_not_run_yet_is_named_with_those_that_are(folder: Path) -> None:
-    (folder / "config.json").write_text(json.dumps({"architectures": ["LlamaForCausalLM"]}))
-    with pytest.raises(OptibenchError, match=r"text-generation, which this version does not run\. Tasks: .*fill"):
+def test_a_task_that_is_not_run_is_named_with_those_that_are(folder: Path) -> None:
+    config = {"architectures": ["DPTForDepthEstimation"]}
+    with pytest.raises(OptibenchError, match=r"depth-estimation, which this version does not run\. Tasks: .*fill"):
+        models.task_of(config, folder, None, "depth-estimation")  # as the Hub tags it
+
+
+def test_a_model_that_turns_texts_into_texts_must_be_told_what_for(folder: Path) -> None:
+    (folder / "config.json").write_text(json.dumps({"architectures": ["T5ForConditionalGeneration"]}))
+    with pytest.raises(OptibenchError, match=r"do not say what for \(translation or summarization\).*--task"):
         models.resolve(str(folder))
 
 

@@ -13,14 +13,15 @@ MOST_SHAPES = 24
 
 
 def columns(comparison: Comparison) -> list[Column]:
-    """A row a case, a column a shape, then padding's share by batch; none where everything ran at one shape, or at
-    more than a table can show."""
+    """A row a case, a column a shape, then padding's share by batch; none where everything ran at one size, or at
+    more shapes than a table can show."""
     rows: dict[str, dict[str, CaseResult]] = {}
     for case in comparison.cases:
         if case.status == "ok":
             rows.setdefault(case.case, {})[shape_text(case)] = case
     shapes = list(dict.fromkeys(shape for found in rows.values() for shape in found))
-    if not 1 < len(shapes) <= MOST_SHAPES:
+    sizes = {(case.batch, case.length) for found in rows.values() for case in found.values()}
+    if len(sizes) < 2 or len(shapes) > MOST_SHAPES:  # the two phases of a generation are of one size
         return []
     result = [Column(title="case", cells=tuple(rows), key=True, right=False)]
     for shape in shapes:
