@@ -201,4 +201,5 @@ def _vl_convert() -> ModuleType:
         import vl_convert
     except ImportError as error:
         raise NotInstalled(f"Pictures need the package vl-convert-python: {INSTALL}") from error
-    return vl_convert
+    found: ModuleType = vl_convert  # typed where the package is not installed, too
+    return found
