@@ -60,8 +60,9 @@ def estimate(plan: Plan, cache: Cache, recipes: Sequence[dict[str, object] | Non
     build += 6 if missing else 0
     cases = len(plan.runnable) + (1 if plan.reference else 0)
     kind = kind_of(plugins.load("task", plan.model.ref.task))
-    call = 0.012 * scale * sum(s.batch * STEPS[kind](s.length) for s in plan.workload.shapes) / 128
-    turn = len(plan.workload.shapes) * max(plan.workload.burst_seconds, 2 * call) + call + 0.02
+    calls = [0.012 * scale * s.batch * STEPS[kind](s.length) / 128 for s in plan.workload.shapes]
+    least = 2 if len(calls) == 1 else 1  # as turns.py asks for
+    turn = sum(max(plan.workload.burst_seconds, least * call) + call + 0.02 for call in calls)
     turn += 0.009 * scale * sum(shape.new_tokens for shape in plan.workload.shapes)  # each reads all weights
     return Estimate(
         to_build=len(missing),

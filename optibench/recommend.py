@@ -89,17 +89,18 @@ def recommend(
             else "Accuracy was not measured, and no build is recommended without it: give labelled data"
         )
         return None, f"{why} with --dataset.{hint}"
-    sentence = _sentence(found[best], found[reference][0], unit)
+    open_ = sum(any(r.verdict == "unknown" for r in rs) for case, rs in found.items() if case != reference)
+    sentence = _sentence(found[best], found[reference][0], unit, open_)
     return Recommended(case=best, sentence=sentence), None
 
 
-def _sentence(found: Sequence[CaseResult], reference: CaseResult, unit: str) -> str:
+def _sentence(found: Sequence[CaseResult], reference: CaseResult, unit: str, undecided: int) -> str:
     best = next((result for result in found if result.generation), found[0])
-    latency = f"{_p50(best) * 1e3:.3g} ms at batch {best.batch}" + (f" × {best.length} {unit}" if best.length else "")
+    latency = f"{_time(_p50(best))} at batch {best.batch}" + (f" × {best.length} {unit}" if best.length else "")
     if best.generation:
-        return _generation_sentence(best, found, reference)
+        return _generation_sentence(best, found, reference, undecided)
     if best.verdict == "reference" or best.speedup is None:
-        return f"Keep {_title(best)}: no build is both faster and accurate enough on this machine ({latency})."
+        return f"{_keep(best, undecided)} ({latency})."
     kept = ""
     if best.scores and best.scores[0].reference:
         score = best.scores[0]
@@ -111,16 +112,27 @@ def _sentence(found: Sequence[CaseResult], reference: CaseResult, unit: str) -> 
     )
 
 
-def _generation_sentence(best: CaseResult, found: Sequence[CaseResult], reference: CaseResult) -> str:
+def _keep(reference: CaseResult, undecided: int) -> str:
+    """That nothing is better than the reference: as far as is known, where the run did not decide."""
+    if undecided:
+        builds = f"{undecided} builds are" if undecided > 1 else "1 build is"
+        return (
+            f"Keep {_title(reference)}: so far no build is known to be both faster and accurate enough on this "
+            f"machine, and {builds} undecided"
+        )
+    return f"Keep {_title(reference)}: no build is both faster and accurate enough on this machine"
+
+
+def _generation_sentence(best: CaseResult, found: Sequence[CaseResult], reference: CaseResult, undecided: int) -> str:
     """Of a build that generates: how fast tokens come, and how much faster a whole generation is."""
     whole = best.generation
     assert whole is not None, "the caller looked"
     pace = (
         f"{whole.tokens_per_second:.3g} tokens a second at batch {best.batch} after a prompt of {best.length} (the "
-        f"first after {whole.first_token_seconds * 1e3:.3g} ms, then {whole.token_seconds * 1e3:.3g} ms each)"
+        f"first after {_time(whole.first_token_seconds)}, then {_time(whole.token_seconds)} each)"
     )
     if best.verdict == "reference" or whole.speedup is None:
-        return f"Keep {_title(best)}: no build is both faster and accurate enough on this machine ({pace})."
+        return f"{_keep(best, undecided)} ({pace})."
     kept = ""
     if best.scores and best.scores[0].reference:
         score = best.scores[0]
@@ -131,6 +143,10 @@ def _generation_sentence(best: CaseResult, found: Sequence[CaseResult], referenc
         f"{_title(best)} makes {pace}, {whole.speedup:.2f}× as fast as {_title(reference)}{mean}{kept}, "
         "on this machine."
     )
+
+
+def _time(seconds: float) -> str:
+    return f"{seconds:.3g} s" if seconds >= 1 else f"{seconds * 1e3:.3g} ms"
 
 
 def _p50(result: CaseResult) -> float:

@@ -161,7 +161,20 @@ def test_the_reference_is_kept_where_nothing_is_faster() -> None:
     comparison = compared(records({**BOTH, INT8: 30.0}, scores={REFERENCE: 0.9, INT8: 0.9}))
     assert comparison.recommended is not None
     assert comparison.recommended.case == "cpu/pytorch/fp32"
-    assert comparison.recommended.sentence.startswith("Keep PyTorch fp32")
+    assert comparison.recommended.sentence == (
+        "Keep PyTorch fp32: no build is both faster and accurate enough on this machine "
+        "(20 ms at batch 1 × 128 tokens)."
+    )
+
+
+def test_the_reference_is_kept_for_now_where_nothing_was_decided() -> None:
+    found = records({REFERENCE: 2000.0, TWIN: 2000.0, INT8: 500.0}, rounds=1, scores={REFERENCE: 0.9, INT8: 0.9})
+    comparison = compared(found)
+    assert comparison.recommended is not None
+    assert comparison.recommended.sentence == (
+        "Keep PyTorch fp32: so far no build is known to be both faster and accurate enough on this machine, "
+        "and 1 build is undecided (2 s at batch 1 × 128 tokens)."
+    )
 
 
 def test_nothing_is_recommended_without_accuracy_and_the_reason_says_what_to_give() -> None:
