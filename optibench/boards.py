@@ -37,12 +37,14 @@ def submit(run: Path, out: Path | None = None, key: Path | None = None, password
     if problems := checks.examined(packed.submission).problems:
         return Submitted(None, problems=problems)
     out = out.expanduser() if out else Path(packed.name)
-    path = out / packed.name if out.is_dir() else out
+    is_folder = out.is_dir() or not (out.exists() or out.suffix)  # a name without a suffix is one to be made
+    path = out / packed.name if is_folder else out
     if not path.name.endswith(submission.SUFFIX):
         raise OptibenchError(f"{path} must end in {submission.SUFFIX}, by which boards find submissions.")
     if path.exists() and path.read_bytes() != packed.data:
         raise OptibenchError(f"{path} exists already, and is another one. Give another file with --out, or remove it.")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         store.write_whole(path, packed.data)
         return Submitted(path, signing.sign(path, key, password) if key else None)
     except OSError as error:

@@ -72,7 +72,7 @@ def unchecked(records: Sequence[Record], comparison: Comparison) -> list[str]:
     found = {
         f"{case.case}: no peak of {case.target} was measured in the precision that was executed"
         for case in comparison.cases
-        if case.status == "ok" and case.latency_seconds and _allowed(case, limits) is None
+        if case.status == "ok" and case.latency_seconds and allowed(case, limits) is None
     }
     return sorted(found)
 
@@ -232,11 +232,11 @@ def _peak(records: Sequence[Record], claimed: Comparison, computed: Comparison) 
     """No case computes faster than the machine was seen to."""
     limits = _measured_limits(records)
     for case in computed.cases:
-        rate, allowed = reached(case), _allowed(case, limits)
-        if rate and allowed and rate > allowed:
+        rate, most = reached(case), allowed(case, limits)
+        if rate and most and rate > most:
             yield (
                 f"{case.case} at {case.shape.name} would compute {rate / 1e9:.3g} Gop/s, and the machine's measured "
-                f"peak allows {allowed / 1e9:.3g}: it cannot have done the whole computation"
+                f"peak allows {most / 1e9:.3g}: it cannot have done the whole computation"
             )
 
 
@@ -265,21 +265,18 @@ def _alone(gauged: Gauged) -> float | None:
     return gauged.amount * len(burst.wall_ns) * threads / burst.cpu_ns * 1e9
 
 
-def _allowed(case: CaseResult, limits: dict[str, Limits]) -> float | None:
-    """The most operations a second that a case may reach: of the peaks in its own precision and in wider ones, a
-    vector of which holds fewer numbers. None where none is known."""
+def allowed(case: CaseResult, limits: dict[str, Limits]) -> float | None:
+    """The most operations a second that a case may reach: by the peaks in all precisions, as many numbers of its own as
+    fit in the place of theirs. Its own peak alone may be too low: a library's product does not use every processor's
+    instructions in every precision. None where none is known."""
     if case.executed is None or case.target not in limits or not case.multiply_adds:
         return None
-    name = limit_of(case.executed.precision)
-    mine = BYTES.get(name)
+    mine = BYTES.get(limit_of(case.executed.precision))
     if mine is None:
         return None
-    wider = [
-        rate * (BYTES[other] / mine if other != name else 1)
-        for other, rate in limits[case.target].operations_per_second.items()
-        if other in BYTES and BYTES[other] >= mine
-    ]
-    return BEYOND_PEAK * max(wider) if wider else None
+    peaks = limits[case.target].operations_per_second.items()
+    bounds = [rate * BYTES[other] / mine for other, rate in peaks if other in BYTES]
+    return BEYOND_PEAK * max(bounds) if bounds else None
 
 
 def _executed(records: Sequence[Record], claimed: Comparison, computed: Comparison) -> Iterator[str]:

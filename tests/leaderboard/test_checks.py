@@ -13,10 +13,14 @@ from typing import Any
 import msgspec
 import pytest
 
-from optibench import boards, bundle, store
+from optibench import boards, bundle, roofline, store
 from optibench.data import reference
 from optibench.errors import OptibenchError
+from optibench.leaderboard import checks
 from optibench.leaderboard.judged import Judged
+from optibench.results import Latency, Limits
+from optibench.values import Executed
+from tests import factories
 from tests.leaderboard.made import (
     BF16,
     INT8,
@@ -162,6 +166,23 @@ def test_a_case_faster_than_the_measured_peak_allows_is_found(sound: Path) -> No
     said = refused(edited(sound, scaled(INT8, 1 / 8)))
     assert "cpu/onnxruntime/int8 at 1x128 would compute 1.8e+03 Gop/s" in said.replace("1.79e+03", "1.8e+03")
     assert "the machine's measured peak allows 1.2e+03" in said
+
+
+@pytest.mark.parametrize(("milliseconds", "fine"), [(9.4, True), (2.4, False)])
+def test_a_precision_whose_own_product_is_slow_is_bounded_by_the_others(milliseconds: float, fine: bool) -> None:
+    """Seen on a real machine: products of 202 Gop/s in fp32 and 827 in bf16, and a build of 304 in fp32."""
+    result = factories.case(
+        "cpu/openvino/fp32",
+        latency_seconds=Latency(p50=milliseconds / 1e3, p90=None, p99=None),
+        executed=Executed(provider="OpenVINO CPU", precision="fp32", threads=2),
+        multiply_adds=1_430_000_000,
+    )
+    rates = {"fp32": 202e9, "bf16": 827e9}
+    limits = {"cpu": Limits(operations_per_second=rates, memory_bytes_per_second=None, how={})}
+    rate, most = roofline.reached(result), checks.allowed(result, limits)
+    assert rate is not None
+    assert most is not None
+    assert (rate <= most) is fine
 
 
 def test_a_peak_that_was_measured_beside_a_neighbour_is_taken_by_its_cpu_time(sound: Path) -> None:

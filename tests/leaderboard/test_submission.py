@@ -119,6 +119,9 @@ def test_a_submission_does_not_replace_another_file_and_ends_as_boards_expect(tm
     assert there.read_text() == "precious"
     first = boards.submit(run, tmp_path)
     assert boards.submit(run, tmp_path) == first  # the same again is no other one
+    made = boards.submit(run, tmp_path / "new" / "submissions").path  # a folder that is not there yet
+    assert made is not None
+    assert made.parent == tmp_path / "new" / "submissions"
 
 
 def test_a_bundle_of_a_whole_run_is_submitted_like_its_folder(tmp_path: Path) -> None:
