@@ -79,7 +79,12 @@ def test_stereo_is_mixed_down() -> None:
     np.testing.assert_allclose(media.wave(media.Media(wav(sides, 16_000), "row 1"), 16_000), 0.2, atol=1e-6)
 
 
-@pytest.mark.parametrize("content", [b"", b"RIFF....WAVE", wav(np.zeros(0, np.float32), 16_000)])
+# Named, for a header holds the time at which it was written, and tests are told apart by their names.
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"RIFF....WAVE", wav(np.zeros(0, np.float32), 16_000)],
+    ids=["nothing", "half a header", "no samples"],
+)
 def test_a_sound_that_is_none_names_its_row(content: bytes) -> None:
     with pytest.raises(OptibenchError, match="sound of row 3"):
         media.wave(media.Media(content, "row 3"), 16_000)
