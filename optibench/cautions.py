@@ -64,11 +64,13 @@ def told(
             found.append(
                 f"{result.case}: {result.executed.fallback_nodes} nodes do not run on {result.executed.provider}."
             )
-    found += [
-        f"Others used the cores while the peak of {name} on {target} was measured ({share:.0%} of its CPU time was its "
-        "own): the peak is too low, and the share of it that each case reaches is too high."
-        for (target, name), share in roofline.disturbed_peaks(everything).items()
-    ]
+    disturbed = roofline.disturbed_peaks(everything)
+    for target in dict.fromkeys(target for target, _ in disturbed):
+        shares = ", ".join(f"{name} {share:.0%}" for (of, name), share in disturbed.items() if of == target)
+        found.append(
+            f"Others used the cores while peaks of {target} were measured (of its CPU time each had: {shares}): they are "
+            "too low, and the share of them that each case reaches is too high."
+        )
     found += health.warnings(records)
     busy = [r.case for r in results if r.status == "ok" and r.verdict_reason == "machine busy"]
     if busy:
