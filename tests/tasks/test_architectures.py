@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -145,17 +144,10 @@ def test_python_is_tagged_as_well_by_an_int8_build(optibench: Optibench, tmp_pat
 
 
 def test_headings_find_their_sections(optibench: Optibench, tmp_path: Path) -> None:
-    """Real retrieval without a download: Python's language reference, whose sections have headings."""
-    from pydoc_data import topics
+    from tests.fixtures import sections
 
-    rows = []
-    for text in topics.topics.values():
-        heading, _, body = text.partition("\n")
-        if body.strip():
-            rows.append({"query": heading.strip(" *"), "document": " ".join(body.split()[:200])})
-    (tmp_path / "sections.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     done = optibench(
-        "compare", "minilm", "--task", "text-retrieval", "--dataset", tmp_path / "sections.jsonl",
+        "compare", "minilm", "--task", "text-retrieval", "--dataset", sections.write(tmp_path),
         "--backends", "pytorch", "--precisions", "bf16", "--length", "32", "--out", tmp_path / "run", *QUICK,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
@@ -167,12 +159,9 @@ def test_headings_find_their_sections(optibench: Optibench, tmp_path: Path) -> N
 def test_recorded_languages_are_told_as_well_by_an_int8_build(optibench: Optibench, tmp_path: Path) -> None:
     from tests.fixtures import languages
 
-    root = Path(os.environ.get("OPTIBENCH_SOUNDS", "/"))
-    if len(languages.recordings(root)) < 600:
-        pytest.skip(
-            "apt-get install asterisk-core-sounds-en-wav asterisk-core-sounds-es-wav asterisk-core-sounds-fr-wav"
-        )
-    model, data = languages.write(tmp_path, root)
+    if install := languages.missing():
+        pytest.skip(install)
+    model, data = languages.write(tmp_path, languages.root())
     done = optibench(
         "compare", model, "--dataset", data, "--backends", "openvino", "--precisions", "int8", "--length", "16000",
         "--out", tmp_path / "run", *QUICK,
