@@ -165,12 +165,12 @@ def waits_within(provider: Provider, replayed: bool) -> str | None:
 
 def told(error: Exception) -> CaseFailed:
     """An error of ONNX Runtime's in words; for memory that ran out, with the bytes asked and free."""
-    asked = OUT_OF_MEMORY.search(str(error))
-    if asked is None:
-        return CaseFailed(first_line(error))
-    from optibench.nvidia.device import memory, out_of_memory
+    from optibench.nvidia.device import SHORT, memory, out_of_memory
 
-    return CaseFailed(out_of_memory(int(asked[1]), "a buffer of ONNX Runtime's", memory()))
+    asked = OUT_OF_MEMORY.search(str(error))
+    if asked is None and not SHORT.search(str(error)):
+        return CaseFailed(first_line(error))
+    return CaseFailed(out_of_memory(int(asked[1]) if asked else 0, "a buffer of ONNX Runtime's", memory()))
 
 
 @cache
