@@ -65,6 +65,7 @@ def machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, Any]:
 
     def built(*asked: Any, **settings: Any) -> bytes:
         state["built"] += 1
+        state["timing"] = settings["timing_cache"]
         return b"engine"
 
     monkeypatch.setattr(cards, "card", lambda device="": state["card"])
@@ -145,6 +146,19 @@ def test_a_corrupted_engine_is_built_again_and_that_is_said(
     assert any("damaged: model.engine" in text and "built again" in text for text in said)
 
 
+def test_kernels_timings_are_kept_in_the_cache_for_all_engines_of_a_card_and_version(
+    build: Build, machine: dict[str, Any], tmp_path: Path
+) -> None:
+    cache = Cache(tmp_path / "cache")
+    kept = []
+    for card, precision in ((L4, "fp32"), (L4, "fp16"), (T4, "fp32")):
+        machine["card"] = card
+        tensorrt.prepare(msgspec.structs.replace(build, precision=precision), cache)
+        kept.append(machine["timing"])
+    assert kept[0] == kept[1] != kept[2]
+    assert kept[0].parent == cache.root / "timing"
+
+
 def test_an_engine_ahead_of_time_does_not_depend_on_the_card_that_is_here(
     build: Build, machine: dict[str, Any]
 ) -> None:
@@ -217,6 +231,25 @@ LOGGED = {
 @pytest.mark.parametrize(("text", "asked"), LOGGED.items())
 def test_how_much_memory_was_asked_for_in_vain_is_read_off_tensorrts_log(text: str, asked: int | None) -> None:
     assert bytes_wanted([text]) == asked
+
+
+def test_a_build_begins_with_the_timings_that_are_kept_and_keeps_those_it_ends_with(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    played = MagicMock(IProgressMonitor=object)
+    builder = played.Builder.return_value
+    config = builder.create_builder_config.return_value
+    builder.create_network.return_value.num_inputs = 0
+    builder.build_serialized_network.return_value = b"engine"
+    config.get_timing_cache.return_value.serialize.side_effect = [b"first", b"second"]
+    monkeypatch.setattr(engine, "bindings", lambda flavour: played)
+    monkeypatch.setattr(engine, "logger", lambda flavour: SimpleNamespace(errors=[], warnings=[]))
+    kept = tmp_path / "timing" / "a.cache"
+    for _ in range(2):
+        assert engine.build_engine(TENSORRT, Path("m.onnx"), [], engine.EngineOptions(), timing_cache=kept) == b"engine"
+    assert [call.args for call in config.create_timing_cache.call_args_list] == [(b"",), (b"first",)]
+    assert list(kept.parent.iterdir()) == [kept]
+    assert kept.read_bytes() == b"second"
 
 
 @pytest.fixture

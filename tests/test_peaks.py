@@ -17,9 +17,8 @@ from tests.test_roofline import limit, result, shared
 from tests.test_targets import GOOD, write
 
 WITH_PEAKS = [(target, peaks) for target in targets.load().values() for peaks in target.peaks]
-NO_PEAKS = {"cuda", "cuda-ada", "cuda-hopper", "cuda-orin", "cuda-a10", "cuda-h200"}
-"""Families, which find their cards' peaks in the cards' own files; a module whose name does not tell its peak; cards
-whose data sheet was not at hand. Each file says which."""
+NO_PEAKS = {"cuda", "cuda-ada", "cuda-hopper", "cuda-orin"}
+"""Families, which find their cards' peaks in the cards' own files; and a module whose name does not tell its peak."""
 ENTRY = '[[peaks]]\ncard = "L4"\nsource = "s"\n'
 L4 = Gpu(number=0, uuid="GPU-0", name="NVIDIA L4", compute_capability="8.9")
 
@@ -55,13 +54,19 @@ def test_a_cards_peaks_are_consistent(target: Target, peaks: Peaks) -> None:
         ("NVIDIA A100 80GB PCIe", MEMORY, 1935e9),
         ("NVIDIA H100 80GB HBM3", "bf16", 989.5e12),
         ("NVIDIA H100 PCIe", "bf16", 756.5e12),
-        ("NVIDIA H100 NVL", "bf16", None),
-        ("NVIDIA H200", MEMORY, None),
+        ("NVIDIA H100 NVL", "bf16", 835.5e12),
+        ("NVIDIA H200", MEMORY, 4800e9),
+        ("NVIDIA H200", "bf16", 989.5e12),
+        ("NVIDIA H200 NVL", "bf16", 835.5e12),
         ("NVIDIA GeForce RTX 4090", "int8", 660.6e12),
         ("NVIDIA GeForce RTX 4090 Laptop GPU", "int8", None),
+        ("NVIDIA GeForce RTX 4080", "fp16", 194.9e12),
         ("NVIDIA GeForce RTX 4080 SUPER", "fp32", None),
         ("NVIDIA GeForce RTX 5090", MEMORY, 1792e9),
-        ("NVIDIA GeForce RTX 5080", "fp32", None),
+        ("NVIDIA GeForce RTX 5080", "bf16", 112.6e12),
+        ("NVIDIA GeForce RTX 5080", "fp8", None),
+        ("NVIDIA GeForce RTX 5080 Laptop GPU", "fp32", None),
+        ("NVIDIA A10", "bf16", 125e12),
         ("NVIDIA A10G", "fp32", None),
         ("NVIDIA L40", "fp32", None),
         ("NVIDIA GH200 480GB", "fp32", None),

@@ -22,7 +22,7 @@ from optibench.backends import onnxruntime_tensorrt, onnxruntime_tensorrt_rtx
 from optibench.cache import Cache
 from optibench.errors import CaseFailed, Unsupported
 from optibench.nvidia import card as cards
-from optibench.nvidia import libraries, providers
+from optibench.nvidia import device, libraries, providers
 from optibench.nvidia.bound import BoundSession
 from optibench.nvidia.card import Card
 from optibench.values import Artifact, Build, Model, ModelRef
@@ -169,11 +169,23 @@ def test_a_plugin_is_known_whatever_name_its_package_gives_it() -> None:
         providers.must_be_on(providers.RTX, [providers.CPU], {providers.CPU: 3})
 
 
-def test_memory_that_runs_out_is_told_in_bytes() -> None:
-    said = "BFCArena: Failed to allocate memory for requested buffer of size 4294967296"
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        ("BFCArena: Failed to allocate memory for requested buffer of size 4294967296", "takes 4295 MB"),
+        ("CUDA failure 2: out of memory ; GPU=0 ; expr=cudaGraphInstantiate(...)", "takes more than there is"),
+    ],
+)
+def test_memory_that_runs_out_is_told_in_bytes_asked_and_free(
+    monkeypatch: pytest.MonkeyPatch, said: str, words: str
+) -> None:
+    monkeypatch.setattr(device, "memory", lambda: (12_000_000, 16_000_000_000))
     told = str(providers.told(RuntimeError(said)))
-    assert "out of device memory" in told
-    assert "4295 MB" in told
+    assert told == f"out of device memory: a buffer of ONNX Runtime's {words}, and 12 of 16000 MB are free"
+
+
+def test_another_error_is_told_in_onnxruntimes_words() -> None:
+    assert str(providers.told(RuntimeError("no such kernel"))) == "RuntimeError: no such kernel"
 
 
 # Whether it is there

@@ -20,6 +20,7 @@ from optibench.cache import Cache
 from optibench.errors import CaseFailed, Unsupported
 from optibench.pipeline import mislabelled
 from optibench.values import Build, Case, Job, Shape, Workload
+from optibench.worker import Open, Warm, Worker
 
 CPU, GPU = targets.load()["cpu"], targets.load()["cuda"]
 SHAPES = (Shape(batch=1, length=24), Shape(batch=3, length=11))
@@ -182,6 +183,31 @@ def test_cuda_that_cannot_be_used_is_a_failed_case_in_pytorchs_words(job: Job) -
     asked = msgspec.structs.replace(job, target=GPU)
     with pytest.raises(CaseFailed, match="PyTorch cannot use CUDA: "), pytorch.session(job.artifact, asked):
         pass
+
+
+def test_device_memory_that_runs_out_is_a_failed_case_with_the_bytes_asked_and_free(
+    job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In PyTorch's own words, which hold both; a reason is cut where they end."""
+    import torch
+
+    def call(session: Any, feed: Any) -> Any:
+        raise torch.OutOfMemoryError(
+            "CUDA out of memory. Tried to allocate 146.00 MiB. GPU 0 has a total capacity of 8.00 GiB of which "
+            "12.00 MiB is free. Including non-PyTorch memory, this process has 7.80 GiB memory in use. Of the "
+            "allocated memory 7.50 GiB is allocated by PyTorch, and 20.00 MiB is reserved by PyTorch but unallocated."
+        )
+
+    monkeypatch.setattr(torch_session.PyTorchSession, "call", call)
+    worker = Worker()
+    opened = worker.answer(
+        Open(job=job, backend=pytorch.__name__, task="optibench.tasks.feature_extraction", started_ns=0)
+    )
+    reply = opened if "error" in opened else worker.answer(Warm(shape=SHAPES[0]))
+    worker.close()
+    assert reply["kind"] == "failed"
+    assert "Tried to allocate 146.00 MiB" in reply["error"]
+    assert "of which 12.00 MiB is free" in reply["error"]
 
 
 def test_a_card_that_lacks_a_precision_is_told(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,8 +6,10 @@ time gets a session of its own that captures; all other calls, those of the eval
 
 from __future__ import annotations
 
+import statistics
 import time
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +18,7 @@ import msgspec
 from optibench.backends.onnxruntime import executed_from_profile, fed, profiled
 from optibench.errors import first_line
 from optibench.nvidia import providers
+from optibench.nvidia.device import DEVICE_CALLS, Device
 from optibench.nvidia.providers import CPU, Provider
 from optibench.values import Executed
 
@@ -57,7 +60,7 @@ class BoundSession:
         self.inputs = {i.name: i for i in self.session.get_inputs()}
         self.outputs = [output.name for output in self.session.get_outputs()]
 
-    def _opened(self, graph: bool = False, profile: str = "") -> Any:
+    def _opened(self, graph: bool = False, profile: str = "", stream: int = 0) -> Any:
         import onnxruntime
 
         settings = onnxruntime.SessionOptions()
@@ -67,7 +70,11 @@ class BoundSession:
             settings.enable_profiling, settings.profile_file_prefix = True, profile
         for key, value in self.entries.items():
             settings.add_session_config_entry(key, value)
-        options = {**self.options, **({self.provider.graphs: "1"} if graph else {})}
+        options = dict(self.options)
+        if graph:
+            options[self.provider.graphs] = "1"
+        if stream:
+            options[self.provider.stream] = str(stream)
         return providers.opened(self.provider, self.path, settings, options)
 
     def feed(self, inputs: Arrays) -> Feed:
@@ -147,9 +154,31 @@ class BoundSession:
             "cuda_graph": self.no_graph or inputs.session is not self.session,
             "copy_in_seconds": inputs.copy_in_seconds,
             "copy_out_seconds": time.perf_counter() - start,
+            **self._on_device(inputs),
         }
         elsewhere = self.nodes.get(CPU, 0) if self.provider.name != CPU else 0
         precision = "tf32" if found.precision == "fp32" and "tf32" in operations else found.precision
         return msgspec.structs.replace(
             found, operations=operations, precision=precision, fallback_nodes=elsewhere, detail=detail
         )
+
+    def _on_device(self, feed: Feed) -> dict[str, Any]:
+        """The device's own time of a call, by events on a stream of ours around calls that do not wait. A session of
+        their own makes them, so that nothing of this is in the calls that are timed; it replays a graph if those do.
+        Where it cannot be had, why."""
+        replayed = feed.session is not self.session
+        if why := providers.waits_within(self.provider, replayed):
+            return {"no_device_seconds": why}
+        import onnxruntime
+
+        unwaited = onnxruntime.RunOptions()
+        unwaited.add_run_config_entry(providers.NO_WAIT, "1")
+        try:
+            device, own = Device(), Feed(feed.arrays)
+            self._bind(own, self._opened(graph=replayed, stream=device.stream), feed.binding.get_outputs())
+            own.session.run_with_iobinding(own.binding)  # captures and allocates, and waits
+            own.binding.synchronize_outputs()
+            call = partial(own.session.run_with_iobinding, own.binding, unwaited)
+            return {"device_seconds": statistics.median(device.seconds(call) for _ in range(DEVICE_CALLS))}
+        except Exception as error:  # cuda-bindings are missing, memory ran out, ...: the other figures stand
+            return {"no_device_seconds": first_line(error)}

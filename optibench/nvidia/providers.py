@@ -20,14 +20,18 @@ from optibench.nvidia import libraries
 from optibench.values import Target, Value
 
 CPU = "CPUExecutionProvider"
+NO_WAIT = "disable_synchronize_execution_providers"
+"""The option of a run that returns before the device has finished."""
+REPLAYS_WITHOUT_WAITING = "1.27"
+"""The first version of ONNX Runtime whose replay of a CUDA graph heeds it too; 1.26 still waits."""
 OUT_OF_MEMORY = re.compile(r"Failed to allocate memory for requested buffer of size (\d+)")
 """What ONNX Runtime's arena says."""
 
 
 class Provider(Value, frozen=True, kw_only=True):
     """One of them. ``library`` lies in the folder of ``package`` ("": it is part of ONNX Runtime's own). ``graphs`` is
-    its own option for CUDA graphs, ``prefix`` begins its options for shapes. A ``plugin`` is registered with ONNX
-    Runtime by its package."""
+    its own option for CUDA graphs, ``stream`` that for a stream of ours ("": calls on it would wait all the same),
+    ``prefix`` begins its options for shapes. A ``plugin`` is registered with ONNX Runtime by its package."""
 
     backend: str
     name: str
@@ -35,6 +39,7 @@ class Provider(Value, frozen=True, kw_only=True):
     library: str
     install: str
     graphs: str
+    stream: str = ""
     prefix: str = ""
     plugin: bool = False
 
@@ -46,6 +51,7 @@ CUDA = Provider(
     library="capi/libonnxruntime_providers_cuda.so",
     install="pip install 'optibench[onnxruntime-gpu]'",
     graphs="enable_cuda_graph",
+    stream="user_compute_stream",
 )
 TENSORRT = Provider(
     backend="onnxruntime-tensorrt",
@@ -144,14 +150,27 @@ def opened(provider: Provider, path: Path, settings: Any, options: Mapping[str, 
     return session
 
 
+def waits_within(provider: Provider, replayed: bool) -> str | None:
+    """Why a call returns only when the device has finished, whatever is asked, so that events around it would hold the
+    host's time too; None if it need not. ``replayed``: calls are replays of a CUDA graph."""
+    import onnxruntime
+    from packaging.version import Version
+
+    if not provider.stream:
+        return f"onnxruntime leaves out the wait within a call for {CUDA.name} alone"
+    if replayed and Version(onnxruntime.__version__) < Version(REPLAYS_WITHOUT_WAITING):
+        return f"onnxruntime before {REPLAYS_WITHOUT_WAITING} waits for the device within the replay of a CUDA graph"
+    return None
+
+
 def told(error: Exception) -> CaseFailed:
     """An error of ONNX Runtime's in words; for memory that ran out, with the bytes asked and free."""
-    asked = OUT_OF_MEMORY.search(str(error))
-    if asked is None:
-        return CaseFailed(first_line(error))
-    from optibench.nvidia.device import memory, out_of_memory
+    from optibench.nvidia.device import SHORT, memory, out_of_memory
 
-    return CaseFailed(out_of_memory(int(asked[1]), "a buffer of ONNX Runtime's", memory()))
+    asked = OUT_OF_MEMORY.search(str(error))
+    if asked is None and not SHORT.search(str(error)):
+        return CaseFailed(first_line(error))
+    return CaseFailed(out_of_memory(int(asked[1]) if asked else 0, "a buffer of ONNX Runtime's", memory()))
 
 
 @cache

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 
 from optibench import targets
 from optibench.errors import CaseFailed, OptibenchError
+from optibench.nvidia import engine
 from optibench.nvidia.bindings import RTX, TENSORRT
 from optibench.nvidia.engine import EngineOptions, Profile, Range, build_engine, options_of
 from optibench.tensorrt_graphs import BLOCKS
@@ -156,6 +158,14 @@ def test_options_of_a_target_reach_the_builder(graph: Path, options: dict[str, o
     assert build_engine(RTX, graph, [SIZES], EngineOptions(**options))  # type: ignore[arg-type]
 
 
+def test_how_far_a_build_is_is_told_while_it_goes_on(graph: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "TELL_SECONDS", 0.0)
+    said: list[str] = []
+    assert build_engine(RTX, graph, [SIZES], EngineOptions(), say=said.append)
+    assert said
+    assert all(re.fullmatch(r"building the engine: .+, \d+ of \d+", text) for text in said)
+
+
 def test_an_engine_holds_a_profile_for_each_shape_that_is_timed(graph: Path) -> None:
     other = {"x": Range(least=(1, 4), best=(8, 4), most=(8, 4))}
     assert build_engine(RTX, graph, [SIZES, other], EngineOptions(compute_capability="12.0"))
@@ -191,7 +201,6 @@ def test_export_writes_an_engine_without_a_gpu_and_a_readme_that_runs_up_to_the_
     tmp_path: Path, tiny_bert: Path, cache_root: Path, precision: str
 ) -> None:
     import os
-    import re
 
     command = [sys.executable, "-m", "optibench.cli", "export", str(tiny_bert), "--backend", "tensorrt-rtx"]
     done = subprocess.run(

@@ -16,6 +16,7 @@ import pytest
 
 from optibench import energy, gpus, nvml
 from tests.conftest import Optibench, write_fake_target
+from tests.nvidia.check_engines import write
 
 UUIDS = ["GPU-00000000-1111-2222-3333-444444444444", "GPU-10000000-1111-2222-3333-444444444444"]
 PART = "MIG-01000000-1111-2222-3333-444444444444"
@@ -365,6 +366,22 @@ def test_a_driver_that_hangs_while_cases_run_costs_those_on_the_gpu_alone(
     (failed,) = [r for r in found if r["case"]["target"] == "pretend" and r["status"] == "failed"]
     assert "did not answer within" in failed["reason"] or "no longer answers" in failed["reason"]
     assert "pretend/fake/fp32" in out
+
+
+def test_an_operator_that_tensorrt_does_not_know_is_a_failed_case_with_the_nodes_name_and_the_rest_goes_on(
+    optibench: Optibench, machine: Machine, tmp_path: Path
+) -> None:
+    """A graph with an operator of ONNX Runtime's own; TensorRT-RTX itself reads it, in a whole run."""
+    odd = write(tmp_path, "QuickGelu", "odd_one", "com.microsoft")
+    done = optibench(
+        "compare", odd, "--targets", "cpu,cuda-ada", "--backends", "onnxruntime,tensorrt-rtx", "--precisions", "fp32",
+        "--out", tmp_path / "run", "--quick", env=machine.env, timeout=200,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    found = {f"{one['case']['target']}/{one['case']['backend']}": one for one in records(tmp_path / "targets")}
+    assert found["cpu/onnxruntime"]["status"] == "ok"
+    assert found["cuda-ada/tensorrt-rtx"]["status"] == "failed"
+    assert "TensorRT-RTX cannot read the node 'odd_one' (QuickGelu)" in found["cuda-ada/tensorrt-rtx"]["reason"]
 
 
 def test_a_gpu_that_went_away_before_a_run_is_resumed_fails_its_cases_in_words(

@@ -11,6 +11,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import onnx
 import pytest
@@ -23,8 +24,10 @@ from optibench.backends import onnxruntime_tensorrt, onnxruntime_tensorrt_rtx
 from optibench.errors import CaseFailed
 from optibench.nvidia import libraries, providers
 from optibench.nvidia.bound import BoundSession
+from optibench.nvidia.device import DEVICE_CALLS
 from optibench.values import Artifact, Case, Job, Model, ModelRef, Shape
 from optibench.worker import Open, Worker
+from tests.nvidia import double
 
 GPU = targets.load()["cuda"]
 EACH = [providers.CUDA, providers.TENSORRT, providers.RTX]
@@ -110,7 +113,7 @@ def options_that_are_set(tmp_path: Path) -> dict[str, set[str]]:
         for precision in onnxruntime_tensorrt.PRECISIONS:
             told |= set(onnxruntime_tensorrt.provider_options(provider, tmp_path, precision))
         found[provider.name] = told
-    found[providers.CUDA.name] |= {"use_tf32"}
+    found[providers.CUDA.name] |= {"use_tf32", providers.CUDA.stream}
     found[providers.TENSORRT.name] |= {"trt_timing_cache_enable", "trt_timing_cache_path"}
     return found
 
@@ -139,3 +142,99 @@ def test_libraries_that_are_missing_are_those_of_cuda_and_tensorrt() -> None:
         library = providers.library_of(provider)
         assert library is not None
         assert any(name.startswith(word) for name in libraries.lacking(library))
+
+
+# The device's own time: the real build's sessions on its CPU provider, around them CUDA as it is played
+
+PLAYED = msgspec.structs.replace(providers.CUDA, name=providers.CPU, graphs="session_graphs")
+
+
+@pytest.fixture
+def played(monkeypatch: pytest.MonkeyPatch) -> double.GPU:
+    """CUDA's events and stream; each call of a session takes a quarter of a millisecond by their clock."""
+    import cuda.bindings
+    import onnxruntime
+    from cuda.bindings import runtime
+
+    gpu = double.GPU()
+    usual = onnxruntime.InferenceSession.run_with_iobinding
+
+    def run(session: Any, binding: Any, options: Any = None) -> None:
+        gpu.record("session", "run", options and options.get_run_config_entry(providers.NO_WAIT))
+        gpu.clock_ms += 0.25
+        usual(session, binding, options)
+
+    monkeypatch.setattr(cuda.bindings, "runtime", double.CUDA(runtime, gpu))
+    monkeypatch.setattr(onnxruntime.InferenceSession, "run_with_iobinding", run)
+    return gpu
+
+
+def executed(graph: Path, provider: providers.Provider, calls: int = 2, **options: str) -> dict[str, Any]:
+    session = BoundSession(provider, graph, 1, {}, options, device="cpu")
+    feed = session.feed({"x": np.ones((2, 4), np.float32)})
+    for _ in range(calls):
+        session.call(feed)
+    return session.executed(feed).detail
+
+
+def test_the_devices_time_is_of_calls_between_events_that_do_not_wait(graph: Path, played: double.GPU) -> None:
+    assert executed(graph, PLAYED)["device_seconds"] == pytest.approx(0.25e-3)
+    names = [(method, arguments[:1]) for _, method, arguments in played.calls]
+    runs = [number for number, (method, arguments) in enumerate(names) if (method, arguments) == ("run", ("1",))]
+    assert len(runs) == DEVICE_CALLS
+    for run in runs:  # nothing lies between the two events but the call
+        around = [method for method, _ in names[run - 1 : run + 3]]
+        assert around == ["cudaEventRecord", "run", "cudaEventRecord", "cudaEventSynchronize"]
+
+
+def test_the_timed_calls_themselves_wait_and_have_no_stream_of_ours(
+    graph: Path, played: double.GPU, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[dict[str, str]] = []
+    usual = providers.opened
+
+    def opened(provider: Any, path: Path, settings: Any, options: dict[str, str]) -> Any:
+        told.append(dict(options))
+        return usual(provider, path, settings, options)
+
+    monkeypatch.setattr(providers, "opened", opened)
+    executed(graph, PLAYED)
+    # plain, captured, profiled; the last is the device's time's own, which replays as the timed calls do
+    assert told == [{}, {"session_graphs": "1"}, {}, {"session_graphs": "1", "user_compute_stream": "7"}]
+    told.clear()
+    executed(graph, PLAYED, session_graphs="0")
+    assert told == [{}, {}, {"user_compute_stream": "7"}]
+    waited = [arguments[0] for _, method, arguments in played.calls if method == "run"]
+    assert waited[:3] == [None, None, None]
+
+
+@pytest.mark.parametrize("provider", [providers.TENSORRT, providers.RTX], ids=lambda provider: provider.backend)
+def test_a_provider_that_waits_within_a_call_has_no_device_time_but_the_reason(provider: providers.Provider) -> None:
+    for replayed in (True, False):
+        assert "for CUDAExecutionProvider alone" in str(providers.waits_within(provider, replayed))
+
+
+def test_a_replay_of_an_onnxruntime_that_waits_within_it_is_not_timed(
+    graph: Path, played: double.GPU, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import onnxruntime
+
+    monkeypatch.setattr(onnxruntime, "__version__", "1.26.0")
+    detail = executed(graph, PLAYED)
+    assert "device_seconds" not in detail
+    assert "onnxruntime before 1.27 waits" in detail["no_device_seconds"]
+    assert executed(graph, PLAYED, session_graphs="0")["device_seconds"] == pytest.approx(0.25e-3)
+
+
+def test_without_a_driver_only_the_devices_time_is_missing_and_why_is_told(graph: Path) -> None:
+    detail = executed(graph, PLAYED)
+    assert detail["cuda_graph"] is True
+    assert "device_seconds" not in detail
+    assert "CUDA failed in cudaStreamCreateWithFlags" in detail["no_device_seconds"]
+
+
+def test_the_runs_option_is_one_that_the_real_build_knows() -> None:
+    import onnxruntime
+
+    built = Path(onnxruntime.__file__).parent.glob("capi/onnxruntime_pybind11_state*.so")
+    assert any(providers.NO_WAIT.encode() + b"\0" in library.read_bytes() for library in built)
