@@ -68,8 +68,8 @@ def told(
     for target in dict.fromkeys(target for target, _ in disturbed):
         shares = ", ".join(f"{name} {share:.0%}" for (of, name), share in disturbed.items() if of == target)
         found.append(
-            f"Others used the cores while peaks of {target} were measured (of its CPU time each had: {shares}): they are "
-            "too low, and the share of them that each case reaches is too high."
+            f"Others used the cores while peaks of {target} were measured (of its CPU time each had: {shares}): they "
+            "are too low, and the share of them that each case reaches is too high."
         )
     found += health.warnings(records)
     busy = [r.case for r in results if r.status == "ok" and r.verdict_reason == "machine busy"]

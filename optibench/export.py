@@ -45,7 +45,7 @@ def recipe(build: Build, form: str) -> dict[str, Any]:
         seen["decoder"] = decoders.VERSION
     return {
         "kind": "export",
-        "version": 2 if form == "openvino" else 1,
+        "version": 2,
         "form": form,
         "model": build.model.ref.revision,
         "weights": build.model.ref.weights_sha256,
@@ -134,6 +134,7 @@ def export(model: Model, form: str, folder: Path, samples: Sequence[Arrays]) -> 
         if form == "onnx":
             from transformers.exporters import OnnxConfig, OnnxExporter
 
+            tracing.exact_zeros()
             exporter, config = OnnxExporter(), OnnxConfig(dynamic=True, dynamic_shapes=free)
         else:
             from transformers.exporters import OpenVINOConfig, OpenVINOExporter
