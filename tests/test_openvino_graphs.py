@@ -9,7 +9,7 @@ import pytest
 
 from optibench import openvino_graphs
 from optibench.errors import CaseFailed
-from optibench.openvino_graphs import computed_as_written, whole_divisions
+from optibench.openvino_graphs import computed_as_written, means_by_themselves, whole_divisions
 
 openvino = pytest.importorskip("openvino")
 
@@ -61,6 +61,19 @@ def test_a_division_by_what_is_no_whole_number_is_left_alone() -> None:
     whole_divisions(model)
     assert [node for node in model.get_ops() if node.get_type_name() == "Floor"]
     assert count(model, 100, "f32") == 40
+
+
+@pytest.mark.parametrize("kind", ["mean", "max", "sum"])
+def test_a_mean_over_time_is_scaled_by_its_own_channels_in_every_row(kind: str) -> None:
+    from openvino import opset13 as ops
+
+    x = ops.parameter([-1, 8, -1], np.float32, name="x")
+    scales, sound = np.linspace(0.2, 5, 8).astype(np.float32), rows(1, 4, 8, 9)[0]["x"][0]
+    over_time = getattr(ops, f"reduce_{kind}")(x, ops.constant(np.array([2])), False)
+    model = openvino.Model([ops.multiply(over_time, ops.constant(scales[None]))], [x], "pooled")
+    means_by_themselves(model)
+    found = openvino.Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})([sound])[0]
+    assert np.allclose(found, getattr(sound, kind)(2) * scales, atol=1e-5)
 
 
 # What OpenVINO computes otherwise than it is written
@@ -138,7 +151,7 @@ def test_a_convolution_that_is_computed_well_keeps_its_quantizer() -> None:
 
 
 def test_a_build_that_stays_wrong_is_a_failed_case(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(openvino_graphs, "_wrong", lambda *_: True)
+    monkeypatch.setattr(openvino_graphs._Check, "wrong", lambda *_: ", as is pretended")
     with pytest.raises(CaseFailed, match="otherwise than it is written"):
         computed_as_written(convolved(True), convolved(False), rows(1, 40, 16))
 
