@@ -148,6 +148,8 @@ def write(model: Any, form: str, folder: Path, samples: Sequence[Arrays]) -> Non
     if form == "onnx":
         from transformers.exporters import OnnxConfig as Config
         from transformers.exporters import OnnxExporter as Exporter
+
+        tracing.exact_zeros()
     else:
         from transformers.exporters import OpenVINOConfig as Config
         from transformers.exporters import OpenVINOExporter as Exporter

@@ -16,7 +16,7 @@ from optibench.cache import Cache, Entry
 from optibench.errors import CaseFailed, Unsupported, first_line
 from optibench.generation_rules import PROMPT
 from optibench.host import package_versions
-from optibench.openvino_graphs import whole_divisions
+from optibench.openvino_graphs import means_by_themselves, whole_divisions
 from optibench.tasks.base import is_generative, kind_of
 from optibench.values import Build, Model, digest_of
 
@@ -45,7 +45,7 @@ def recipe(build: Build, form: str) -> dict[str, Any]:
         seen["decoder"] = decoders.VERSION
     return {
         "kind": "export",
-        "version": 2 if form == "openvino" else 1,
+        "version": 3 if form == "openvino" else 2,
         "form": form,
         "model": build.model.ref.revision,
         "weights": build.model.ref.weights_sha256,
@@ -134,6 +134,7 @@ def export(model: Model, form: str, folder: Path, samples: Sequence[Arrays]) -> 
         if form == "onnx":
             from transformers.exporters import OnnxConfig, OnnxExporter
 
+            tracing.exact_zeros()
             exporter, config = OnnxExporter(), OnnxConfig(dynamic=True, dynamic_shapes=free)
         else:
             from transformers.exporters import OpenVINOConfig, OpenVINOExporter
@@ -143,6 +144,7 @@ def export(model: Model, form: str, folder: Path, samples: Sequence[Arrays]) -> 
             made = exporter.export(module, dict(traced), config)
         if form == "openvino":
             whole_divisions(made.program)
+            means_by_themselves(made.program)
         made.save_pretrained(folder)
     except ImportError as error:
         raise not_installed(error, form) from error

@@ -88,3 +88,15 @@ def free_axes(samples: Sequence[Arrays], traced: Mapping[str, Any]) -> dict[str,
         if is_shared(samples[0][name]):
             free[name] = {0: Dim.DYNAMIC, 1: Dim.AUTO}
     return free
+
+
+def exact_zeros() -> None:
+    """ONNX exports leave out additions of zero alone: onnxscript's rules take whatever is below 1e-8 for zero, such as
+    the epsilon that keeps the norm of a row of zeros from dividing by zero."""
+    from onnxscript.rewriter.rules.common import _no_op
+
+    for rule in _no_op.rules.rules:
+        for node in rule._target_pattern:
+            for given in node.inputs:
+                if hasattr(given, "_abs_tol"):
+                    given._abs_tol = 0.0

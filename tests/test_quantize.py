@@ -6,7 +6,10 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
+import onnxruntime
 import pytest
+import torch
 
 from optibench import export, quantize
 from optibench.errors import Unsupported
@@ -24,3 +27,30 @@ def test_a_library_that_is_missing_is_named_with_its_pip_line(
     build: Any = SimpleNamespace(precision="int8")
     with pytest.raises(Unsupported, match=rf"nncf is not installed: pip install 'optibench\[{extra}\]'"):
         quantize._make(tmp_path, build, form, Path("graph"), None, lambda path, batch: [])
+
+
+def depthwise(folder: Path) -> Path:
+    """A depthwise convolution over time behind a norm, as ConvBERT has: channels last before it, first in it."""
+    block = torch.nn.Sequential(
+        torch.nn.LayerNorm(8), Turned(), torch.nn.Conv1d(8, 8, 3, padding=1, groups=8), Turned()
+    )
+    length = torch.export.Dim("length", min=2)
+    torch.onnx.export(
+        block, (torch.randn(1, 6, 8),), folder / "model.onnx", dynamo=True, dynamic_shapes=({1: length},),
+        input_names=["x"], verbose=False,
+    )  # fmt: skip
+    return folder / "model.onnx"
+
+
+class Turned(torch.nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.transpose(1, 2)
+
+
+def test_a_depthwise_convolution_over_time_is_quantized_with_samples_of_several_lengths(tmp_path: Path) -> None:
+    samples = [{"x": np.random.default_rng(n).normal(size=(1, n, 8)).astype(np.float32)} for n in (6, 9, 12)]
+    source = depthwise(tmp_path)
+    quantize._quantize_onnx(source, tmp_path / "int8.onnx", "int8", samples)
+    exact, found = (onnxruntime.InferenceSession(path).run(None, dict(samples[1]))[0]
+                    for path in (source, tmp_path / "int8.onnx"))  # fmt: skip
+    assert 0 < abs(found - exact).max() < 0.05 * abs(exact).max()

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
+import onnxruntime
+import torch
 
 from optibench import tracing
 
@@ -49,3 +53,16 @@ def test_what_all_rows_share_is_not_stacked_and_has_another_number_of_rows_the_s
 
 def test_texts_alone_leave_the_axes_to_the_exporter() -> None:
     assert tracing.free_axes([{"input_ids": np.ones((1, 7), np.int64)}], {"input_ids": None}) is None
+
+
+class Norm(torch.nn.Module):
+    def forward(self, rows: torch.Tensor) -> torch.Tensor:
+        return rows / torch.sqrt(rows.pow(2).mean(-1, keepdim=True) + 1e-8)
+
+
+def test_a_small_epsilon_is_no_zero_so_a_row_of_padding_has_a_norm_in_onnx_too(tmp_path: Path) -> None:
+    tracing.exact_zeros()
+    torch.onnx.export(Norm(), (torch.ones(2, 3),), tmp_path / "norm.onnx", dynamo=True, verbose=False)
+    session = onnxruntime.InferenceSession(tmp_path / "norm.onnx")
+    (answer,) = session.run(None, {session.get_inputs()[0].name: np.array([[0, 0, 0], [1, 1, 1]], np.float32)})
+    assert np.array_equal(np.round(answer, 3), [[0, 0, 0], [1, 1, 1]])

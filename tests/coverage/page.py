@@ -34,10 +34,14 @@ SHARES = {"fp32": ("onnxruntime/fp32", "openvino/fp32"), "int8": tuple(c for c i
 """PyTorch's fp32 is what the others are compared with, so it does not count."""
 
 UPSTREAM = {
-    # Why, where it is transformers' own code that cannot be traced with a free length.
+    # Why, where it is a library's own code, and none of ours, that decides it.
+    "BigBird, sparse attention": "its blocks are counted, and its random ones drawn, for the length that is traced.",
+    "BiT": "its convolutions standardize their weights at each call, and NNCF finds no constant ones in its ONNX graph.",
+    "Falcon": "torchao's integer tensors have no transpose as Falcon's own linear layers write it (weight.T).",
     "Funnel": "its pooling computes positions from the length that it is traced with.",
     "Longformer": "its code works with as many tokens as the data make global, a size that is not known while tracing.",
-    "Mamba": "without its GPU kernels it loops over the tokens in Python, as often as the sample that is traced has.",
+    "Mamba": "without its GPU kernels it loops over the tokens in Python, as often as the sample that is traced has; "
+    "and torchao's integer tensors have no product as it writes it.",
 }
 Found = Mapping[tuple[str, str], Cell]
 
