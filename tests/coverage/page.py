@@ -36,7 +36,7 @@ SHARES = {"fp32": ("onnxruntime/fp32", "openvino/fp32"), "int8": tuple(c for c i
 UPSTREAM = {
     # Why, where it is a library's own code, and none of ours, that decides it.
     "BigBird, sparse attention": "its blocks are counted, and its random ones drawn, for the length that is traced.",
-    "BiT": "its convolutions standardize their weights at each call, and NNCF finds no constant ones in its ONNX graph.",
+    "BiT": "its convolutions standardize their weights at each call, and NNCF finds no constant ones in ONNX.",
     "Falcon": "torchao's integer tensors have no transpose as Falcon's own linear layers write it (weight.T).",
     "Funnel": "its pooling computes positions from the length that it is traced with.",
     "Longformer": "its code works with as many tokens as the data make global, a size that is not known while tracing.",
