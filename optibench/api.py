@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from optibench import changes, host, models, plugins, replay_run, runs, side_by_side, store, targets, trend
+from optibench import changes, harness, host, models, plugins, replay_run, runs, side_by_side, store, targets, trend
 from optibench.begun import go_on, measure_again, more_rounds, resume
 from optibench.build import Workshop
 from optibench.cache import Cache, default_root
@@ -142,6 +142,7 @@ def plan(request: Request, say: Say = lambda text: None, only_build: bool = Fals
         allow_pickle=request.allow_pickle,
         say=say,
     )
+    model = harness.judging(model, request.dataset)
     if request.against or request.against_env:
         from optibench import against
 

@@ -62,7 +62,12 @@ def rows_of(model: Model, workload: Workload) -> Rows:
     evaluation: Sequence[dict[str, Any]] = stand_ins[::2]
     calibration: Sequence[dict[str, Any]] = stand_ins[1::2]
     evaluation_id = calibration_id = stand_in_id
-    if workload.dataset:
+    if hasattr(task, "rows"):
+        if workload.columns:
+            raise OptibenchError(f"{workload.dataset} has no columns to be named: leave --columns out.")
+        evaluation = task.rows(workload.dataset, workload.limit, model.trust_remote_code)
+        evaluation_id = task.name_of(workload.dataset)
+    elif workload.dataset:
         if not task.COLUMNS:
             task.encode([], None, model, 0)  # says why this task cannot use data
         everything = data.rows(workload.dataset, task.COLUMNS, workload.columns, getattr(task, "WHOLE", ()))

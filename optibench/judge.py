@@ -221,7 +221,8 @@ def _accuracy(run: Baseline, baseline: Baseline, mine: CaseFigures, base: CaseFi
     can tell; within the limit it is allowed, whatever the interval. Below the floor of its own run is a regression,
     unless the baseline's was below that floor as well.
     """
-    metric = next(iter(plugins.load("task", run.model.task).METRICS), None)
+    # Of a task whose metrics the data say, the first that it was judged by.
+    metric = next(iter(plugins.load("task", run.model.task).METRICS), next(iter(mine.scores), None))
     if metric is None or metric not in mine.scores:
         return None
     value = mine.scores[metric]

@@ -328,7 +328,8 @@ class Pipeline:
             alike = score.compared(task, answers, rows)
             if case == self.plan.reference and self._reference_answers is None:
                 self._reference_answers = alike.copy()
-            scores = score.scores_of(task, answers, facts["labels"], facts.get("truths"), rows)
+            asked = (self.plan.side(case).model, self.plan.workload)
+            scores = score.scores_of(task, answers, facts["labels"], facts.get("truths"), rows, asked)
             if self._reference_answers is not None:
                 same = self._reference_answers
                 parity = None if turner.job.generates else score.parity_of(task, alike, same)

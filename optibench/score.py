@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from optibench import plugins
 from optibench.tasks.base import is_generative
-from optibench.values import Parity, Score
+from optibench.values import Model, Parity, Score, Workload
 
 if TYPE_CHECKING:
     import numpy
@@ -39,10 +39,15 @@ def answers_from_file(judged: dict[str, Any], order: Sequence[int]) -> tuple[Arr
 
 
 def scores_of(
-    task_name: str, answers: Array, labels: Sequence[float], truths: Any = None, rows: Sequence[int] = ()
+    task_name: str,
+    answers: Array,
+    labels: Sequence[float],
+    truths: Any = None,
+    rows: Sequence[int] = (),
+    asked: tuple[Model, Workload] | None = None,
 ) -> tuple[Score, ...]:
     """Every metric of the task; none where there are no labels. ``rows``: how many answers each input has, if not
-    one."""
+    one. ``asked``: of whom, and by what data, for tasks whose metrics depend on them."""
     import numpy as np
 
     if not len(labels):
@@ -50,6 +55,9 @@ def scores_of(
     task = plugins.load("task", task_name)
     truth = np.asarray(labels, float)
     mine = np.split(answers, np.cumsum(rows)[:-1]) if len(rows) else answers
+    if hasattr(task, "scores"):
+        assert asked is not None, "such a task is only judged in a run"
+        return tuple(task.scores(mine, truths, *asked))
     predictions = np.asarray(task.predictions(mine, truth if truths is None else truths), float)
     return tuple(
         Score(
