@@ -1,9 +1,11 @@
-"""reports/bench/README.md from pytest-benchmark's JSON beside it, which loses the machine's own name on the way:
-``python -m tests.bench.page``."""
+"""reports/bench/README.md from pytest-benchmark's JSON beside it (latest.json), which loses the machine's own name on
+the way: ``python -m tests.bench.page``. Of benchmarks that were measured apart from the others the same with NAME makes
+NAME.md of NAME.json. On the machine that measured them: the page names the one that it is made on."""
 
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,10 @@ INTRO = """# Figures of speed and size
 Made by `tox -e bench`, which times whole commands, the main job twice from an empty cache, and its speed-ups with and
 without a neighbour that burns one core a third of the time. Our own functions are timed in turns with a fixed piece of
 Python, and our gate holds them against reports/baselines/functions.json.
+"""
+APART = """# Figures measured apart from the others
+
+From {file}, as `tox -e bench` times them; [README.md](README.md) has those of a whole run.
 """
 
 
@@ -32,14 +38,16 @@ def rows_of(extra: dict[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
-def write() -> None:
-    file = FOLDER / "latest.json"
+def write(name: str = "latest") -> None:
+    file = FOLDER / f"{name}.json"
+    whole = name == "latest"
     found = json.loads(file.read_text())
     found["machine_info"].pop("node", None)
     file.write_text(json.dumps(found, indent=1) + "\n")
     here, names = host.describe(), ("torch", "transformers", "onnxruntime", "openvino", "nncf", "numpy")
     versions = ", ".join(f"{name} {here.packages[name]}" for name in names if name in here.packages)
-    lines = [INTRO, *table([times(one) for one in found["benchmarks"] if one["stats"]["rounds"] > 1])]
+    intro = INTRO if whole else APART.format(file=file.name)
+    lines = [intro, *table([times(one) for one in found["benchmarks"] if one["stats"]["rounds"] > 1])]
     for one in found["benchmarks"]:
         if one["extra_info"]:
             lines += ["", f"## {one['name']}", "", *table(rows_of(one["extra_info"]))]
@@ -47,8 +55,8 @@ def write() -> None:
         "",
         f"{found['datetime'][:10]}: {here.cpu_model}, {here.cores} cores, {here.os}, Python {here.python}, {versions}.",
     ]
-    (FOLDER / "README.md").write_text("\n".join(lines) + "\n")
+    (FOLDER / ("README.md" if whole else f"{name}.md")).write_text("\n".join(lines) + "\n")
 
 
 if __name__ == "__main__":
-    write()
+    write(*sys.argv[1:])
