@@ -8,6 +8,7 @@ import msgspec
 
 from optibench import plugins
 from optibench.cache import Cache
+from optibench.measure import LONG_CALL_SECONDS
 from optibench.plan import Plan
 from optibench.tasks.base import kind_of
 from optibench.values import Value
@@ -59,15 +60,20 @@ def estimate(plan: Plan, cache: Cache, recipes: Sequence[dict[str, object] | Non
     build = sum(4 * scale + 2 + (3 * scale if r.get("kind") == "quantize" else 0) for r in missing)
     build += 6 if missing else 0
     cases = len(plan.runnable) + (1 if plan.reference else 0)
+    work = plan.workload
     kind = kind_of(plugins.load("task", plan.model.ref.task))
-    calls = [0.012 * scale * s.batch * STEPS[kind](s.length) / 128 for s in plan.workload.shapes]
-    least = 2 if len(calls) == 1 else 1  # as turns.py asks for
-    turn = sum(max(plan.workload.burst_seconds, least * call) + call + 0.02 for call in calls)
-    turn += 0.009 * scale * sum(shape.new_tokens for shape in plan.workload.shapes)  # each reads all weights
+    calls = [0.012 * scale * s.batch * STEPS[kind](s.length) / 128 for s in work.shapes]
+    turn = sum(
+        max(work.burst_seconds, work.least_calls * call) + (0.02 if call > LONG_CALL_SECONDS else call + 0.02)
+        for call in calls
+    )
+    turn += 0.009 * scale * sum(shape.new_tokens for shape in work.shapes)  # each reads all weights
+    opening = 1.2 + sum(max(0.12, 3 * call) for call in calls)
+    fits = (work.budget_seconds / work.rounds / max(1, cases) - opening) / turn
     return Estimate(
         to_build=len(missing),
         build_seconds=build,
-        process_seconds=1.2 + plan.workload.blocks * turn,
+        process_seconds=opening + turn * max(work.least_blocks, min(work.blocks, fits)),
         processes=cases,
-        rounds=plan.workload.rounds,
+        rounds=work.rounds,
     )

@@ -6,6 +6,7 @@ each, in one process a target, which sleeps like the others meanwhile and ends w
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -48,14 +49,17 @@ class Gauging:
     workload: Workload
     lane: Lane | None = None
     visits: int = 0
+    seconds: float = 0.0
+    """Spent so far."""
     gauged: dict[str, list[Gauged]] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
 
-    def between(self, block: int) -> None:
-        """After a block: a burst at each limit, if it is this block's turn. Never raises an error of its own making:
-        a limit that cannot be measured is a reason in its record."""
-        if self.visits == VISITS or block % max(1, self.workload.blocks // VISITS):
+    def between(self, block: int, blocks: int) -> None:
+        """After a block of so many: a burst at each limit, if it is this block's turn. Never raises an error of its own
+        making: a limit that cannot be measured is a reason in its record."""
+        if self.visits == VISITS or block % max(1, blocks // VISITS):
             return
+        start = time.monotonic()
         if not self.visits and host.free_bytes() < ROOM_BYTES:
             self._give_up(f"only {host.free_bytes() / 1e9:.1f} GB of memory were free beside the cases")
         for name in self.names:
@@ -64,6 +68,7 @@ class Gauging:
         self.visits += 1
         if self.visits == VISITS:
             self.close()
+        self.seconds += time.monotonic() - start
 
     def _turn(self, name: str, block: int) -> None:
         request = worker.Gauge(

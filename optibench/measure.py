@@ -21,6 +21,8 @@ MOST_CALLS = 500
 """Calls of one burst at most, so that the record of a very fast model stays small."""
 WARM_WINDOW_SECONDS = 0.06
 WARM_LIMIT_SECONDS = 1.5
+LONG_CALL_SECONDS = 0.3
+"""What the others leave in the caches costs a call some milliseconds, however long it is (docs/method.md)."""
 SETTLED = 0.03
 """The warm-up ends when the medians of two windows in a row differ by less than this."""
 QUIET_STEP_SECONDS = 0.004
@@ -32,7 +34,7 @@ QUIET_SHARE = 0.05
 """Less than this share of a core in a step is quiet: looking itself costs some."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Timed:
     """What is timed: ``call``, over and over. Where each call goes on from the one before (the tokens of a text),
     ``rewind`` goes back to the beginning, which is not counted, and exactly ``calls`` follow, so that all are timed at
@@ -52,6 +54,7 @@ class Meter:
         self.sleep = clocks.sleep if clocks else time.sleep
         self.switches = clocks.switches if clocks else _switches
         self.idle_since = (self.wall(), self.cpu())
+        self.long: dict[Timed, bool] = {}
 
     def first_call(self, timed: Timed) -> tuple[float, Any]:
         """Seconds of one call, and what it returned."""
@@ -61,29 +64,38 @@ class Meter:
         outputs = timed.call()
         return (self.wall() - start) / 1e9, outputs
 
-    def warm_up(self, timed: Timed) -> tuple[int, bool]:
-        """Calls until the running median stands still, or until the limit; the number of calls and whether it did."""
+    def warm_up(self, timed: Timed, further: bool = False) -> tuple[int, bool]:
+        """Calls until the running median stands still, or until the limit; the number of calls and whether it did.
+        ``further``: the process is warm, but for this shape; a long call or two warm that."""
+        window, least = (WARM_WINDOW_SECONDS / 2, 1) if further else (WARM_WINDOW_SECONDS, 3)
         start, calls, last = self.wall(), 0, 0.0
         while True:
             if timed.rewind:
                 timed.rewind()
-            times = self._window(timed, WARM_WINDOW_SECONDS, 3)
+            times = self._window(timed, window, least)
             calls += len(times)
             median = statistics.median(times)
-            settled = last > 0 and abs(median / last - 1) < SETTLED
+            self.long[timed] = median > LONG_CALL_SECONDS * 1e9
+            settled = (last > 0 and abs(median / last - 1) < SETTLED) or (further and self.long[timed])
             if settled or (self.wall() - start) / 1e9 > WARM_LIMIT_SECONDS:
                 self.until_quiet()
                 return calls, settled
             last = median
 
     def burst(
-        self, timed: Timed, block: int, seconds: float, least: int = 2, look: Callable[[], None] = lambda: None
+        self,
+        timed: Timed,
+        block: int,
+        seconds: float,
+        least: int = 2,
+        look: Callable[[], None] = lambda: None,
     ) -> Burst:
         """One turn: a call (or a rewinding) that is not counted, then calls for ``seconds`` or at least ``least`` (or
-        just as many as ``timed`` says); then rest. ``look`` is called in between, while the device is as the calls
-        left it."""
+        just as many as ``timed`` says); then rest. Where calls are long, the first counts too. ``look`` is called in
+        between, while the device is as the calls left it."""
         idle_wall, idle_cpu = self.wall() - self.idle_since[0], self.cpu() - self.idle_since[1]
-        (timed.rewind or timed.call)()  # what the others left in the caches is not this build's cost
+        if timed.rewind or not self.long.get(timed):
+            (timed.rewind or timed.call)()  # what the others left in the caches is not this build's cost
         collecting = gc.isenabled()
         gc.disable()
         try:

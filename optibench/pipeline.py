@@ -21,7 +21,7 @@ from optibench.execute.base import Lane, LaneDied, Launch
 from optibench.execute.process import ProcessLane
 from optibench.gpu_values import GpuRound
 from optibench.nvml import Look
-from optibench.plan import Plan, groups_of
+from optibench.plan import Plan
 from optibench.progress import duration
 from optibench.store import Run
 from optibench.turns import Turner, run_round
@@ -108,8 +108,8 @@ class Pipeline:
             if not held:
                 return
             began = time.monotonic()
-            self._round(number, held, artifacts, budget)
-            budget.took(len(held), time.monotonic() - began)
+            apart = self._round(number, held, artifacts, budget)
+            budget.took(len(held), time.monotonic() - began - apart)
             if enough(self.records):
                 return
 
@@ -173,7 +173,9 @@ class Pipeline:
         # A round that others disturbed is repeated, so there may be more than the most that count.
         for number in range(first, 2 * workload.max_rounds + 1):
             living = self._living(artifacts)
-            room = budget.room if number > first else schedule.ANY
+            room = schedule.ANY
+            if number > first:
+                room = budget.room_of_least if number <= workload.rounds else budget.room
             cases, left_out = schedule.cases_of_round(
                 self.records, living, reference, workload, number, room, budget.spare
             )
@@ -184,8 +186,8 @@ class Pipeline:
                 break
             self._wait_until_quiet(patience, budget.left - budget.pace * len(cases))
             began = time.monotonic()
-            self._round(number, cases, artifacts, budget)
-            budget.took(len(cases), time.monotonic() - began)
+            apart = self._round(number, cases, artifacts, budget)
+            budget.took(len(cases), time.monotonic() - began - apart)
         if patience.waited_seconds:
             self.warn(f"Waited {duration(patience.waited_seconds)} in all for other work here to end (--wait-quiet).")
 
@@ -198,11 +200,13 @@ class Pipeline:
 
     def _round(
         self, number: int, cases: Sequence[Case], artifacts: dict[Case, Artifact], budget: schedule.Budget
-    ) -> None:
-        """One round of these cases, twin and all."""
+    ) -> float:
+        """One round of these cases, twin and all; and seconds that went to the machine's limits, which no further round
+        measures."""
+        apart = 0.0
         reference, least = self.plan.reference, self.plan.workload.rounds
         found = {case: artifacts[samples.untwinned(case)] for case in cases}
-        groups = groups_of(cases, reference, found, host.free_bytes())
+        groups = schedule.groups_of(cases, reference, found, host.free_bytes())
         where, about = f"round {number} of {least}", "about"
         if number > least:
             where, about = f"round {number}, {len(cases)} processes", "at most"
@@ -223,7 +227,7 @@ class Pipeline:
                     seed=self.plan.workload.seed * 10_007 + number * 101 + group,
                     judge_in=Path(answers) if self._wants_judging(members) else None,
                     together=1 if number == 1 else min(4, self.threads),
-                    seconds=budget.left / max(1, least - number + 1) / len(groups),
+                    seconds=budget.share(least - number + 1) / len(groups),
                     gaugings=gaugings,
                     probe=lambda job, died: self._gone(job.device, gpus.look(), died) if job.device else None,
                     say=say,
@@ -238,6 +242,8 @@ class Pipeline:
                     self._keep(self._record_of(turner, number, group, around))
                 for gauging in gaugings:
                     self._keep_limits(gauging, number)
+                    apart += gauging.seconds
+        return apart
 
     def _look(self) -> Look | None:
         """The GPUs now, if this run uses any."""

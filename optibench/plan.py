@@ -22,6 +22,8 @@ ROOM_OF_PROMPT = 8
 """Positions of a decoder that its first tokens may take: Whisper's are four."""
 LARGEST_SIDE = 1 << 20
 """Of a batch or a length: more is a slip of the finger."""
+SEVERAL_SIZES = {"official": 1.6, "quick": 2.0}
+"""The usual budget of a run at several sizes, over that of one: less than twice, with what does not grow."""
 QUICK = {"rounds": 3, "blocks": 12, "burst_seconds": 0.03, "limit": 200, "budget_seconds": 90.0, "tier": "quick"}
 
 
@@ -384,39 +386,12 @@ def _workload(request: Request, model: Model) -> Workload:
         seed=request.seed,
         accuracy_floor=request.accuracy_floor,
     )
-    return msgspec.structs.replace(workload, **settings)
-
-
-def groups_of(
-    cases: Sequence[Case], reference: Case | None, artifacts: dict[Case, Artifact], free: int
-) -> list[list[Case]]:
-    """Cases that may live together in ``free`` bytes of memory; each group holds the reference and its twin.
-
-    A process needs about its weights twice over while it loads, and its runtime. The estimate is rough on purpose:
-    it decides only whether a large model's cases must be split.
-    """
-
-    def need(case: Case) -> int:
-        runtime = 600_000_000 if case.backend.startswith("pytorch") else 250_000_000
-        return runtime + int(2.2 * artifacts[case].bytes)
-
-    base = [case for case in cases if reference and case in (reference, twin_of(reference))]
-    rest = [case for case in cases if case not in base]
-    room = int(free * 0.8) - sum(map(need, base))
-    # Both sides of a build take turns with each other, so they are never split.
-    together: dict[Case, list[Case]] = {}
-    for case in rest:
-        together.setdefault(msgspec.structs.replace(case, variant=""), []).append(case)
-    groups: list[list[Case]] = []
-    used = 0
-    for members in together.values():
-        needed = sum(map(need, members))
-        if not groups or used + needed > room:
-            groups.append(list(base))
-            used = 0
-        groups[-1] += members
-        used += needed
-    return groups or [base]
+    workload = msgspec.structs.replace(workload, **settings)
+    if request.budget_seconds is None and workload.several:
+        workload = msgspec.structs.replace(
+            workload, budget_seconds=SEVERAL_SIZES[workload.tier] * workload.budget_seconds
+        )
+    return workload
 
 
 def twin_of(case: Case) -> Case:

@@ -10,18 +10,21 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import msgspec
+
 from optibench import recommend, stats
 from optibench.comparison import case_results, imprecise, undecided
 from optibench.pairs import open_pairs
 from optibench.plan import counterpart_of, twin_of
 from optibench.results import CaseResult
 from optibench.samples import Samples, reference_of
-from optibench.values import Case, Record, Workload
+from optibench.values import Artifact, Case, Record, Workload
 
 ANY = 1_000_000
 """Room for every process."""
 SLACK = 1.15
-"""A further round is begun only if it fits in the budget by this much, going by the last one."""
+"""A further round is begun only if it fits in the budget by this much, going by the last one. One of the least may
+exceed it by as much: a run that ends short of them has no verdict."""
 
 
 @dataclass(frozen=True)
@@ -118,6 +121,38 @@ def cases_that_fit(comparisons: Sequence[Open], room: int) -> list[Case]:
     return list(chosen)
 
 
+def groups_of(
+    cases: Sequence[Case], reference: Case | None, artifacts: dict[Case, Artifact], free: int
+) -> list[list[Case]]:
+    """Cases that may live together in ``free`` bytes of memory; each group holds the reference and its twin.
+
+    A process needs about its weights twice over while it loads, and its runtime. The estimate is rough on purpose:
+    it decides only whether a large model's cases must be split.
+    """
+
+    def need(case: Case) -> int:
+        runtime = 600_000_000 if case.backend.startswith("pytorch") else 250_000_000
+        return runtime + int(2.2 * artifacts[case].bytes)
+
+    base = [case for case in cases if reference and case in (reference, twin_of(reference))]
+    rest = [case for case in cases if case not in base]
+    room = int(free * 0.8) - sum(map(need, base))
+    # Both sides of a build take turns with each other, so they are never split.
+    together: dict[Case, list[Case]] = {}
+    for case in rest:
+        together.setdefault(msgspec.structs.replace(case, variant=""), []).append(case)
+    groups: list[list[Case]] = []
+    used = 0
+    for members in together.values():
+        needed = sum(map(need, members))
+        if not groups or used + needed > room:
+            groups.append(list(base))
+            used = 0
+        groups[-1] += members
+        used += needed
+    return groups or [base]
+
+
 class Budget:
     """The time that measuring may take, and how long a process in a round takes: by the plan's guess before the
     first round, then by the last one."""
@@ -146,10 +181,19 @@ class Budget:
         return self._room(self.left)
 
     @property
+    def room_of_least(self) -> int:
+        """How many one of the least rounds may hold."""
+        return self._room(self.left * SLACK**2)
+
+    @property
     def spare(self) -> int:
         """How many it may hold for better figures alone: for those the budget counts what was spent on building too,
         so that a run in which all is decided ends within it as a whole."""
         return self._room(self.left - self.spent)
+
+    def share(self, rounds: int) -> float:
+        """Seconds for the next of so many rounds: such that each finds room for the one after it."""
+        return self.left / max(1, rounds) / SLACK
 
     def _room(self, seconds: float) -> int:
         return max(0, int(seconds / (self.pace * SLACK))) if self.pace > 0 else ANY

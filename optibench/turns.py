@@ -26,9 +26,6 @@ from optibench.values import Burst, Executed, Job, Measurement, Series, Shape, W
 
 BURST_LIMIT_SECONDS = float(os.environ.get("OPTIBENCH_BURST_LIMIT_SECONDS", "30"))
 """A burst's limit on top of what the first call lets expect. A very slow machine may want more."""
-LEAST_BLOCKS = 10
-LEAST_CALLS = 2
-"""Of a burst. Where there are several shapes, one call of a slow one will do: its bursts take most of the round."""
 
 Say = Callable[[str], None]
 Probe = Callable[[Job, bool], str | None]
@@ -117,13 +114,14 @@ def run_round(
 ) -> list[Turner]:
     """Runs one round of ``jobs`` and gives each job's outcome, in the order given.
 
-    ``together``: how many are launched at a time (1: load times are comparable). ``seconds``: how long the blocks
-    may take; with less than the full number fits in, there are fewer blocks, never under LEAST_BLOCKS.
+    ``together``: how many are launched at a time (1: load times are comparable). ``seconds``: how long loading,
+    warming up and the blocks may take; what does not fit in is left out of the blocks (``blocks_of``).
     ``gaugings`` measure the machine's limits after some of the blocks; their time does not count as the blocks'.
     ``judge_in``: folder for the answers to each job's evaluation inputs, asked (twins excepted) after the blocks, as
     the energy of a call is. ``probe`` is asked once a job has failed: whose device is gone leaves with it.
     """
     turners = [Turner(job=job, alone=together == 1) for job in jobs]
+    start = time.monotonic()
     try:
         _open_all(turners, launch, together, say, probe)
         for turner in turners:
@@ -133,7 +131,8 @@ def run_round(
                     turner.bursts[shape] = []
             _leave_lost(turners, probe)
         rng = random.Random(seed)  # noqa: S311 (an order, no secret)
-        run_blocks(turners, workload, rng, seconds, say, gaugings, probe)
+        left = None if seconds is None else seconds - (time.monotonic() - start)
+        run_blocks(turners, workload, rng, left, say, gaugings, probe)
         if judge_in:
             _spend_all(turners, say, probe)
             _judge_all(turners, judge_in, say, probe)
@@ -201,15 +200,17 @@ def run_blocks(
     gaugings: Sequence[Gauging] = (),
     probe: Probe = lambda job, died: None,
 ) -> None:
-    """The blocks of a round: in each, every living worker has one burst at every shape, in a fresh random order."""
-    start = time.monotonic()
-    blocks, block = workload.blocks, 0
-    least = LEAST_CALLS if len(workload.shapes) == 1 else 1
-    while block < blocks:
+    """The blocks of a round: in each, every living worker has one burst at every shape, in a fresh random order. A
+    shape that has fewer blocks than another lets some pass, evenly."""
+    wanted = dict.fromkeys(workload.shapes, workload.blocks)
+    done, spent = dict.fromkeys(workload.shapes, 0), dict.fromkeys(workload.shapes, 0.0)
+    block, least = 0, workload.least_calls
+    while block < (blocks := max(wanted.values())):
         say(f"block {block + 1} of {blocks}")
-        shapes = list(workload.shapes)
+        shapes = [shape for shape in workload.shapes if done[shape] * blocks < wanted[shape] * (block + 1)]
         rng.shuffle(shapes)
         for shape in shapes:
+            start = time.monotonic()
             living = [turner for turner in turners if turner.alive]
             rng.shuffle(living)
             for turner in living:
@@ -222,14 +223,25 @@ def run_blocks(
                         turner.readings.setdefault(shape, []).append(msgspec.convert(reading, GpuReading))
                 else:
                     _leave_lost(turners, probe)
-        paused = time.monotonic()
-        for gauging in gaugings if living else ():
-            gauging.between(block)
-        start += time.monotonic() - paused
+            done[shape] += 1
+            spent[shape] += time.monotonic() - start
+        for gauging in gaugings if any(turner.alive for turner in turners) else ():
+            gauging.between(block, blocks)
         block += 1
-        if seconds is not None and block >= min(3, blocks):
-            fits = int(seconds / ((time.monotonic() - start) / block))
-            blocks = max(min(workload.blocks, fits), min(LEAST_BLOCKS, workload.blocks), block)
+        if seconds is not None:
+            wanted = blocks_of(workload, {shape: spent[shape] / done[shape] for shape in done}, seconds)
+
+
+def blocks_of(workload: Workload, cost: dict[Shape, float], seconds: float) -> dict[Shape, int]:
+    """How many blocks each shape has, by what one of them costs in seconds: the least, and of the time that is left the
+    same for each; what quick ones do not need of theirs goes to the slower."""
+    least = workload.least_blocks
+    left, found = max(0.0, seconds - least * sum(cost.values())), {}
+    for number, shape in enumerate(sorted(cost, key=lambda shape: cost[shape])):
+        more = min(workload.blocks - least, int(left / (len(cost) - number) / max(cost[shape], 1e-9)))
+        found[shape] = least + more
+        left -= more * cost[shape]
+    return found
 
 
 def _limit(turner: Turner, shape: Shape) -> float:

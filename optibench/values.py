@@ -145,6 +145,23 @@ class Workload(Value, frozen=True, kw_only=True):
     accuracy_floor: float = 0.99
     tier: Literal["official", "quick"] = "official"
 
+    @property
+    def several(self) -> bool:
+        """Whether it has several sizes, and not just the phases of one."""
+        return len({shape.size for shape in self.shapes}) > 1
+
+    @property
+    def least_blocks(self) -> int:
+        """Of a round at each shape, however short the time. Of several sizes the slow ones have fewer: a call at 8 rows
+        of 512 tokens takes as long as thirty at one of 128."""
+        return min(self.blocks, max(3, self.blocks // 4) if self.several else 10)
+
+    @property
+    def least_calls(self) -> int:
+        """Of a burst. Where there are several shapes, one call of a slow one will do: its bursts take most of the
+        round."""
+        return 2 if len(self.shapes) == 1 else 1
+
 
 class Case(Value, frozen=True, kw_only=True):
     """One build of the model on one target. ``copy`` 1 is the reference's twin for the A/A check. ``variant`` "" is

@@ -170,12 +170,12 @@ class Worker:
                 raise CaseFailed(f"the output {name!r} holds NaN")
 
     def _warm(self, shape: Shape) -> dict[str, Any]:
-        first = self.first
-        if shape not in self.timed:
+        first, further = self.first, shape not in self.timed
+        if further:
             self.timed[shape] = self._timed(shape, self.session.feed(self._timing_arrays(shape)))
             first, outputs = self.meter.first_call(self.timed[shape])
             self._check(self._arrays(outputs))
-        calls, settled = self.meter.warm_up(self.timed[shape])
+        calls, settled = self.meter.warm_up(self.timed[shape], further)
         series = Series(
             shape=shape,
             first_call_seconds=first,

@@ -48,6 +48,22 @@ def test_a_slow_model_still_gets_two_calls() -> None:
     assert len(measure.Meter(runtime.clocks).burst(measure.Timed(runtime), 0, 0.06).wall_ns) == 2
 
 
+def test_the_first_of_long_calls_counts_too() -> None:
+    for ms, calls in ((250.0, 2), (350.0, 1)):
+        runtime = Runtime(forever(ms))
+        meter, timed = measure.Meter(runtime.clocks), measure.Timed(runtime)
+        meter.warm_up(timed)
+        before = runtime.calls
+        assert len(meter.burst(timed, 0, 0.06, least=1).wall_ns) == 1
+        assert runtime.calls - before == calls
+
+
+def test_a_further_shape_is_warm_after_one_long_call_or_two_short_windows() -> None:
+    for ms, calls in ((350.0, 1), (10.0, 6)):
+        runtime = Runtime(forever(ms))
+        assert measure.Meter(runtime.clocks).warm_up(measure.Timed(runtime), further=True) == (calls, True)
+
+
 def test_a_fast_model_gets_no_more_than_a_record_can_hold() -> None:
     runtime = Runtime(forever(0.001))
     assert len(measure.Meter(runtime.clocks).burst(measure.Timed(runtime), 0, 0.06).wall_ns) == measure.MOST_CALLS

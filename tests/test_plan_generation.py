@@ -67,3 +67,13 @@ def test_a_backend_that_generates_nothing_is_skipped_and_others_are_named() -> N
     assert skipped.skip == (
         "pytorch-compile generates no text here (of this target's backends do: pytorch, onnxruntime, openvino)"
     )
+
+
+def test_several_sizes_have_a_longer_budget_of_their_own_and_phases_are_no_sizes() -> None:
+    def seconds(**asked: Any) -> float:
+        return planned(**asked).workload.budget_seconds
+
+    assert seconds(batches=(1,)) == 300.0
+    assert seconds(batches=(1, 8)) == 480.0
+    assert (seconds(quick=True), seconds(quick=True, batches=(1, 8))) == (90.0, 180.0)
+    assert seconds(batches=(1, 8), budget_seconds=60.0) == 60.0

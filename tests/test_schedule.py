@@ -138,3 +138,6 @@ def test_the_time_left_goes_by_the_plan_first_and_then_by_what_a_round_took() ->
     assert budget.to_come(5, 5) == 10.0  # never more than the budget
     assert budget.to_come(6, 1) == 10.0  # past the least rounds: at most what is left of it
     assert budget.room == 2
+    assert budget.room_of_least == 2
+    budget.took(5, 17.0)
+    assert (budget.room, budget.room_of_least) == (2, 3)  # one of the least rounds may exceed the budget by a little

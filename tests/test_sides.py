@@ -19,7 +19,8 @@ from optibench.cache import Cache
 from optibench.errors import OptibenchError
 from optibench.execute import inline
 from optibench.pairs import Pair
-from optibench.plan import Request, counterpart_of, groups_of, twin_of
+from optibench.plan import Request, counterpart_of, twin_of
+from optibench.schedule import groups_of
 from optibench.values import Artifact, Case, Model, Record
 from tests import factories
 from tests.conftest import Optibench

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from optibench import turns
+from optibench import stats, turns
 from optibench.arrays import save
 from optibench.execute import inline
 from optibench.execute.base import LaneDied
@@ -135,9 +136,38 @@ def test_answers_are_asked_of_each_case_but_not_of_the_twin(folder: Path) -> Non
     assert int8.judged["executed"]["precision"] == "int8"
 
 
-def test_a_round_that_takes_too_long_has_fewer_blocks_but_never_under_ten(folder: Path) -> None:
+def test_a_round_that_takes_too_long_has_fewer_blocks_but_never_under_ten_or_three_of_several_shapes(
+    folder: Path,
+) -> None:
     (turner,) = run([job(folder, "fp32")], seconds=0.0)
-    assert all(len(bursts) == 10 for bursts in turner.bursts.values())
+    assert all(len(bursts) == 3 for bursts in turner.bursts.values())
+    alone = msgspec.structs.replace(job(folder, "fp32"), shapes=SHAPES[:1])
+    (turner,) = turns.run_round(
+        [alone], inline.launch, msgspec.structs.replace(WORKLOAD, shapes=SHAPES[:1]), seed=7, seconds=0.0
+    )
+    assert [len(bursts) for bursts in turner.bursts.values()] == [10]
+
+
+def test_each_shape_has_the_same_time_and_what_a_quick_one_leaves_goes_to_the_slower() -> None:
+    quick, slow, slower = (Shape(batch=batch, length=128) for batch in (1, 2, 8))
+    workload = Workload(shapes=(quick, slow, slower), blocks=25)
+    found = turns.blocks_of(workload, {quick: 0.1, slow: 1.0, slower: 3.0}, 30.0)
+    assert found == {quick: 24, slow: 7, slower: 6}
+    assert turns.blocks_of(workload, {quick: 0.1, slow: 1.0, slower: 3.0}, 1000.0) == dict.fromkeys(workload.shapes, 25)
+
+
+def test_a_shape_of_fewer_blocks_lets_some_pass_evenly_and_its_round_has_a_value(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    quick, slow = SHAPES
+    monkeypatch.setattr(turns, "blocks_of", lambda *_: {quick: 12, slow: 4})
+    one, other = run([job(folder, "fp32"), job(folder, "int8", latency_seconds=0.004)], seconds=1.0)
+    assert [burst.block for burst in one.bursts[quick]] == list(range(12))
+    assert [burst.block for burst in one.bursts[slow]] == [0, 3, 6, 9]
+    kept = [True] * 4
+    value, blocks = stats.round_value(other.bursts[slow], kept, one.bursts[slow], kept)
+    assert blocks == 4
+    assert value == pytest.approx(math.log(0.4), abs=0.05)
 
 
 def test_a_slow_shape_among_several_has_one_call_a_burst(folder: Path) -> None:
