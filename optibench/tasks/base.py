@@ -50,6 +50,8 @@ class Encoded:
 class Task(Protocol):
     """The contract of a task module. Optional: ``INPUT`` and ``GENERATIVE`` (below), ``WHOLE`` (roles whose value may
     be a list or an object), ``GROUP`` (a role whose equal values keep rows together when data are split),
+    ``INPUTS_AN_EXAMPLE`` (so many inputs, one after the other, make an example, whose prediction hangs on them alone:
+    ``predictions`` is asked for a part of the examples at a time, and not all answers need to be held),
     ``UNCOMPARED`` (how many of an input's answers, the last, only judge it and do not tell how near two builds are) and
     ``row_of(text)`` (the row that a plain text makes where there are no data; by default it has the role text).
 
@@ -86,8 +88,9 @@ class Task(Protocol):
         ...
 
     def predictions(self, answers: Any, labels: Any) -> numpy.ndarray:
-        """From all answers, in the order of the inputs (an array, or a list where each input has several), to one
-        number an example, or a row of a few. ``labels`` are the examples' truths, where ``encode`` gave some."""
+        """From all answers, in the order of the inputs (an array; or, where each input has several, a sequence of
+        arrays that are read as they are asked for), to one number an example, or a row of a few. ``labels`` are the
+        examples' truths, where ``encode`` gave some."""
         ...
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import random
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -217,14 +216,3 @@ class TestZeroShot:
     def test_one_label_is_no_choice(self, tokenizer: Any) -> None:
         with pytest.raises(OptibenchError, match="two to choose from"):
             zero_shot_classification.encode(self.ROWS[:1], tokenizer, NLI, 0)
-
-
-def test_answers_come_back_in_the_inputs_order_whatever_their_number(tmp_path: Path) -> None:
-    from optibench.score import answers_from_file
-
-    stored = np.arange(12, dtype=np.float32).reshape(6, 2)
-    stored.tofile(tmp_path / "raw")
-    judged = {"file": str(tmp_path / "raw"), "count": 6, "size": 2, "rows": [1, 3, 2]}
-    found, rows = answers_from_file(judged, [2, 0, 1])  # the file's first input was the third
-    assert rows == [3, 2, 1]
-    assert found[:, 0].tolist() == [2, 4, 6, 8, 10, 0]
