@@ -25,6 +25,7 @@ from optibench.nvml import Look
 from optibench.plan import Plan, groups_of
 from optibench.progress import duration
 from optibench.store import Run
+from optibench.tasks.base import truths_of
 from optibench.turns import Turner, run_round
 from optibench.values import Artifact, Case, Finding, Host, Job, Record, Score, Status, mislabelled
 
@@ -323,14 +324,14 @@ class Pipeline:
         if executed and (other := mislabelled(case.precision, executed.precision)):
             status, reason, measurement = "failed", other, None
         elif turner.judged:
-            facts = self.inputs[case.variant].facts
+            facts, at = self.inputs[case.variant].facts, self.cache.path(self.inputs[case.variant].key)
             answers = Answers.of_file(turner.judged, facts["order"])
             task = self.plan.model.ref.task
             alike = score.compared(task, answers)
             if case == self.plan.reference and self._reference_answers is None:
                 self._reference_answers = alike.kept()
             asked = (self.plan.side(case).model, self.plan.workload)
-            scores = score.scores_of(task, answers, facts["labels"], facts.get("truths"), asked)
+            scores = score.scores_of(task, answers, facts["labels"], truths_of(facts, at), asked)
             if self._reference_answers is not None:
                 same = self._reference_answers
                 parity = None if turner.job.generates else score.parity_of(task, alike, same)

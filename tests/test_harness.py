@@ -16,6 +16,7 @@ from optibench.cache import Cache
 from optibench.errors import OptibenchError
 from optibench.host import describe
 from optibench.plan import Plan, Request, plan_of
+from optibench.tasks.base import truths_of
 from optibench.values import Case, Job, Score
 from tests import test_decoders
 
@@ -118,7 +119,7 @@ def scores(model: Path, dataset: str, backend: str, cache: Cache, limit: int | N
     at_work.close()
     answers = Answers.of_file(judged, entry.facts["order"])
     asked = (plan.model, plan.workload)
-    return score.scores_of(task_name(plan), answers, entry.facts["labels"], entry.facts["truths"], asked)
+    return score.scores_of(task_name(plan), answers, entry.facts["labels"], truths_of(entry.facts, at), asked)
 
 
 def task_name(plan: Plan) -> str:

@@ -15,6 +15,7 @@ import numpy as np
 from optibench import builder, host, inputs, measure, models, plugins, score, stats, targets, worker
 from optibench.answers import Answers
 from optibench.plan import Plan, Request, plan_of
+from optibench.tasks.base import truths_of
 from optibench.values import Artifact, Case, Job
 
 TASK = "sentence-similarity"
@@ -70,7 +71,7 @@ class Evaluation:
         """What the parent makes of two builds' answers: their scores, parity, and the interval of the change."""
         judged, facts = (json.loads((self.folder / f"{name}.json").read_text()) for name in ("judged", "facts"))
         reference, answers = Answers.of_file(judged, facts["order"]).kept(), Answers.of_file(judged, facts["order"])
-        found = score.scores_of(TASK, answers, facts["labels"], facts.get("truths"))[0]
+        found = score.scores_of(TASK, answers, facts["labels"], truths_of(facts, self.at))[0]
         parity = score.parity_of(TASK, answers, reference)
         assert parity is not None
         mine, labels = np.array(found.predictions), np.array(found.labels)

@@ -14,6 +14,7 @@ from optibench.backends.onnxruntime import run_file
 from optibench.cache import Cache, Entry, default_root
 from optibench.errors import OptibenchError
 from optibench.execute.inline import InlineLane
+from optibench.tasks.base import truths_of
 from optibench.values import Artifact, Build, Case, Job, Model, Shape, Workload
 from optibench.worker import Judge, Open
 from tests.nvidia.coverage import DOCS
@@ -68,7 +69,9 @@ def kept(names: list[str], cache: Cache) -> dict[str, Kept]:
             calibration_sha256=calibration,
         )
         answers = judged(model, quantize.artifact(build, form, cache, run_file), cache, entry)
-        (value, *_) = score.scores_of(model.ref.task, answers, entry.facts["labels"], entry.facts.get("truths"))
+        (value, *_) = score.scores_of(
+            model.ref.task, answers, entry.facts["labels"], truths_of(entry.facts, cache.path(entry.key))
+        )
         first, reference = first or value.value, answers if reference is None else reference
         parity = score.parity_of(model.ref.task, answers, reference)
         assert parity is not None, "the task's answers are compared by their cosine"

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import random
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -19,7 +21,7 @@ from optibench.tasks import (
     token_classification,
     zero_shot_classification,
 )
-from optibench.tasks.base import Encoded
+from optibench.tasks.base import Encoded, truths_of
 from optibench.values import Model
 from tests import factories
 from tests.conftest import write_tokenizer
@@ -120,6 +122,15 @@ class TestAnswers:
         assert length is None or len(encoded.inputs) > 1
         found = question_answering.predictions(self.logits_for(encoded, 9, 17), encoded.truths)
         assert found.tolist() == [[1.0, 1.0]]
+
+    def test_contexts_and_places_wait_on_disk_and_score_the_same(self, tokenizer: Any, tmp_path: Path) -> None:
+        encoded = self.encoded(tokenizer, length=16)
+        facts = json.loads(json.dumps(encoded.facts(True, tmp_path)))
+        assert facts == {"labels": [1.0], "truths_in": "truths.jsonl"}
+        truths, logits = truths_of(facts, tmp_path), self.logits_for(encoded, 9, 17)
+        for _ in range(2):  # the builds of a run are judged one after the other
+            assert question_answering.predictions(logits, truths).tolist() == [[1.0, 1.0]]
+        assert encoded.facts(False, tmp_path) == {"labels": []}
 
     def test_part_of_an_answer_scores_by_the_words_in_common(self, tokenizer: Any) -> None:
         encoded = self.encoded(tokenizer)
