@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain, islice
 from pathlib import Path
@@ -17,6 +18,8 @@ TEXT_SUFFIXES = (".txt", ".cor")
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".parquet", *TEXT_SUFFIXES)
 SPLITS = ("test", "validation", "train")
 ROWS_A_READ = 1024
+JSON_READ = 65_536
+"""Characters of a .json file that are read at once, and twice as many each time that a value does not end in them."""
 
 Row = dict[str, Any]
 
@@ -69,9 +72,8 @@ def _file_rows(path: Path) -> Iterator[Row]:
     suffix = path.suffix.lower()
     if suffix == ".parquet":
         yield from _parquet_rows(path)
-    elif suffix == ".json":  # one value: there is no reading it in parts
-        value = json.loads(path.read_text(encoding="utf-8-sig"))
-        yield from boxes.rows_of_coco(value) if boxes.is_coco(value) else _objects(value)
+    elif suffix == ".json":
+        yield from _json_rows(path)
     elif suffix in TEXT_SUFFIXES:
         yield from ({"text": line.strip()} for line in _lines(path) if line.strip())
     elif suffix in (".jsonl", ".ndjson"):
@@ -84,6 +86,53 @@ def _lines(path: Path) -> Iterator[str]:
     """The file's lines. A text may hold rarer separators, at which splitlines() would cut it; this does not."""
     with path.open(encoding="utf-8-sig") as file:
         yield from file
+
+
+def _json_rows(path: Path) -> Iterator[Row]:
+    """An array's objects, read one after the other; or what one object makes, such as COCO's, which is read whole."""
+    with path.open(encoding="utf-8-sig") as file:
+        array = file.read(JSON_READ).lstrip().startswith("[")
+    if not array:
+        value = json.loads(path.read_text(encoding="utf-8-sig"))
+        yield from boxes.rows_of_coco(value) if boxes.is_coco(value) else _objects(value)
+        return
+    try:
+        yield from _objects(_array_values(path))
+    except json.JSONDecodeError:
+        json.loads(path.read_text(encoding="utf-8-sig"))  # says where in the whole file
+        raise
+
+
+def _array_values(path: Path) -> Iterator[Any]:
+    """The values of a JSON array, each by Python's own parser as soon as enough of the file is read for it."""
+    decode, space = json.JSONDecoder().raw_decode, re.compile(r"[ \t\n\r]*")
+
+    def after_space(text: str, place: int) -> int:
+        found = space.match(text, place)
+        return found.end() if found else place
+
+    with path.open(encoding="utf-8-sig") as file:
+        text, place, size, first = file.read(JSON_READ).lstrip()[1:], 0, JSON_READ, True
+        while not text.startswith("]", place := after_space(text, place)):
+            try:
+                at = place
+                if not first:
+                    if text[at : at + 1] != ",":
+                        raise json.JSONDecodeError("Expecting ',' delimiter", text, at)
+                    at = after_space(text, at + 1)
+                value, end = decode(text, at)
+                if end == len(text):
+                    raise json.JSONDecodeError("Expecting ',' delimiter", text, end)
+            except json.JSONDecodeError:
+                more = file.read(size)
+                if not more:
+                    raise
+                text, place, size = text[place:] + more, 0, 2 * size  # so that a long value is not tried often
+                continue
+            yield value
+            place, size, first = end, JSON_READ, False
+        if (text[place + 1 :] + file.read()).strip():
+            raise json.JSONDecodeError("Extra data", text, place + 1)
 
 
 def _parquet_rows(path: Path) -> Iterator[Row]:

@@ -183,7 +183,7 @@ def make(folder: Path, model: Model, workload: Workload, rows: Rows) -> dict[str
         save(folder / "prompts.npz", [batch_of([one]) for one in inputs[:PROMPTS]])
     if hasattr(task, "prompts"):
         save(folder / "prompts.npz", task.prompts(rows.evaluation, tokenizer, model, _new_tokens(workload)))
-    return {**encoded.facts(bool(rows.sources.evaluation)), "order": order, "names": list(batch_of(inputs[:1]))}
+    return {**encoded.facts(bool(rows.sources.evaluation), folder), "order": order, "names": list(batch_of(inputs[:1]))}
 
 
 def _calibration_samples(

@@ -59,7 +59,7 @@ def make(
     for shape in workload.shapes:
         rows = _timed(given, shape, rate_of(processor.media if isinstance(processor, Pair) else processor))
         save(folder / f"shape-{shape.size}.npz", [_alike(inputs_of(rows), encoded.shared, shape)])
-    return {**encoded.facts(judged), "order": list(range(count)), "names": []}
+    return {**encoded.facts(judged, folder), "order": list(range(count)), "names": []}
 
 
 def _batches(inputs: Iterable[Arrays], shared: Arrays, most: int) -> Iterator[Arrays]:

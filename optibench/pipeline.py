@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from optibench import doctor, environment, gpus, host, limits, quiet, samples, schedule, score, targets
+from optibench.answers import Answers
 from optibench.build import Workshop
 from optibench.cache import Cache, Entry
 from optibench.checks import gpu
@@ -24,6 +25,7 @@ from optibench.nvml import Look
 from optibench.plan import Plan
 from optibench.progress import duration
 from optibench.store import Run
+from optibench.tasks.base import truths_of
 from optibench.turns import Turner, run_round
 from optibench.values import Artifact, Case, Finding, Host, Job, Record, Score, Status, mislabelled
 
@@ -48,7 +50,7 @@ class Pipeline:
     arithmetic: dict[str, Any] = field(default_factory=dict)
     suspect: set[str] = field(default_factory=set)
     """UUIDs of GPUs on which a process of this run died or hung: from then on CUDA is asked before each further job."""
-    _reference_answers: Any = None
+    _reference_answers: Answers | None = None
 
     def __post_init__(self) -> None:
         self.threads = host.usable_cores()
@@ -328,14 +330,14 @@ class Pipeline:
         if executed and (other := mislabelled(case.precision, executed.precision)):
             status, reason, measurement = "failed", other, None
         elif turner.judged:
-            facts = self.inputs[case.variant].facts
-            answers, rows = score.answers_from_file(turner.judged, facts["order"])
+            facts, at = self.inputs[case.variant].facts, self.cache.path(self.inputs[case.variant].key)
+            answers = Answers.of_file(turner.judged, facts["order"])
             task = self.plan.model.ref.task
-            alike = score.compared(task, answers, rows)
+            alike = score.compared(task, answers)
             if case == self.plan.reference and self._reference_answers is None:
-                self._reference_answers = alike.copy()
+                self._reference_answers = alike.kept()
             asked = (self.plan.side(case).model, self.plan.workload)
-            scores = score.scores_of(task, answers, facts["labels"], facts.get("truths"), rows, asked)
+            scores = score.scores_of(task, answers, facts["labels"], truths_of(facts, at), asked)
             if self._reference_answers is not None:
                 same = self._reference_answers
                 parity = None if turner.job.generates else score.parity_of(task, alike, same)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from optibench import plugins
+from optibench.answers import Answers
 from optibench.tasks.base import is_generative
 from optibench.values import Model, Parity, Score, Workload
 
@@ -15,86 +15,82 @@ if TYPE_CHECKING:
 
     Array = numpy.ndarray
 
-CHUNK = 4096
-
-
-def answers_from_file(judged: dict[str, Any], order: Sequence[int]) -> tuple[Array, list[int]]:
-    """The worker's answers, shape (answers, size), in the inputs' original order (the file is in order of length); and
-    how many each input has ([] where it is one).
-
-    ``judged`` is the worker's reply (file, count, size, rows); ``order[i]`` is the place of the file's input i.
-    """
-    import numpy as np
-
-    stored = np.memmap(Path(judged["file"]), np.float32, "r", shape=(judged["count"], judged["size"]))
-    rows = judged.get("rows") or []
-    if (len(rows) or judged["count"]) != len(order):
-        return np.asarray(stored), []
-    back = np.argsort(np.asarray(order, np.int64), kind="stable")  # place in the file of each input
-    if not rows:
-        return stored[back], []
-    ends = np.cumsum(rows)
-    wanted = [np.arange(ends[place] - rows[place], ends[place]) for place in back]
-    return stored[np.concatenate(wanted)], [rows[place] for place in back]
-
 
 def scores_of(
     task_name: str,
-    answers: Array,
+    answers: Answers,
     labels: Sequence[float],
     truths: Any = None,
-    rows: Sequence[int] = (),
     asked: tuple[Model, Workload] | None = None,
 ) -> tuple[Score, ...]:
-    """Every metric of the task; none where there are no labels. ``rows``: how many answers each input has, if not
-    one. ``asked``: of whom, and by what data, for tasks whose metrics depend on them."""
+    """Every metric of the task; none where there are no labels. ``asked``: of whom, and by what data, for tasks whose
+    metrics depend on them."""
     import numpy as np
 
     if not len(labels):
         return ()
     task = plugins.load("task", task_name)
     truth = np.asarray(labels, float)
-    mine = np.split(answers, np.cumsum(rows)[:-1]) if len(rows) else answers
     if hasattr(task, "scores"):
         assert asked is not None, "such a task is only judged in a run"
-        return tuple(task.scores(mine, truths, *asked))
-    predictions = np.asarray(task.predictions(mine, truth if truths is None else truths), float)
+        return tuple(task.scores(answers if answers.several else answers.rows(), truths, *asked))
+    predictions = np.asarray(_predictions(task, answers, truth, truths), float)
+    # One tuple of each for all metrics: of a large data set they are what a record holds.
+    made = tuple(tuple(one) if isinstance(one, list) else one for one in predictions.tolist())
+    right = tuple(map(float, labels))
     return tuple(
         Score(
             metric=name,
             value=float(metric(predictions[None], truth[None])[0]),
             count=len(truth),
-            predictions=tuple(tuple(one) if isinstance(one, list) else one for one in predictions.tolist()),
-            labels=tuple(truth.tolist()),
+            predictions=made,
+            labels=right,
         )
         for name, metric in task.METRICS.items()
     )
 
 
-def compared(task_name: str, answers: Array, rows: Sequence[int]) -> Array:
-    """The answers that say how near two builds are: all but those that only judge (a task's ``UNCOMPARED``, the last
-    so many of each input's)."""
+def _predictions(task: Any, answers: Answers, truth: Array, truths: Any) -> Any:
+    """The examples' predictions: of some megabytes of answers at a time, where the task says that an example's hang on
+    its own inputs alone (``INPUTS_AN_EXAMPLE``), or iterates over them itself."""
     import numpy as np
 
+    if answers.several:
+        return task.predictions(answers, truth if truths is None else truths)
+    together = getattr(task, "INPUTS_AN_EXAMPLE", 0)
+    if not together or truths is not None or len(answers) != together * len(truth):
+        return task.predictions(answers.rows(), truth if truths is None else truths)
+    return np.concatenate(
+        [
+            task.predictions(answers[part].rows(), truth[part.start // together : part.stop // together])
+            for part in answers.parts(together)
+        ]
+    )
+
+
+def compared(task_name: str, answers: Answers) -> Answers:
+    """The answers that say how near two builds are: all but those that only judge (a task's ``UNCOMPARED``, the last
+    so many of each input's)."""
     last = getattr(plugins.load("task", task_name), "UNCOMPARED", 0)
-    if not last or not len(rows):
-        return answers
-    return np.concatenate([one[:-last] for one in np.split(answers, np.cumsum(rows)[:-1])])
+    return answers.without_last(last) if last and answers.several else answers
 
 
-def parity_of(task_name: str, answers: Array, reference: Array) -> Parity | None:
+def parity_of(task_name: str, answers: Answers, reference: Answers) -> Parity | None:
     """How near the answers are to the reference's; None where the two cannot be laid side by side, and where text is
     generated, whose tokens are compared instead (agreement.py)."""
     import numpy as np
 
-    if is_generative(plugins.load("task", task_name), {}):
-        return None
-    if answers.shape != reference.shape or not answers.size:
+    task = plugins.load("task", task_name)
+    if is_generative(task, {}) or not len(answers) or len(answers) != len(reference):
         return None
     cosines, worst, same = [], 0.0, 0
-    for start in range(0, len(answers), CHUNK):
-        mine = np.asarray(answers[start : start + CHUNK], np.float64)
-        theirs = np.asarray(reference[start : start + CHUNK], np.float64)
+    for part in reference.parts():
+        mine, theirs = answers[part].rows(), reference[part].rows()
+        if mine.shape != theirs.shape:
+            return None
+        if not mine.size:
+            continue
+        mine, theirs = mine.astype(np.float64), theirs.astype(np.float64)
         # Logits may hold -inf for what is ruled out: alike on both sides, it is no difference.
         both = np.isfinite(mine) & np.isfinite(theirs)
         mine, theirs = np.where(both, mine, 0.0), np.where(both, theirs, 0.0)
@@ -102,12 +98,13 @@ def parity_of(task_name: str, answers: Array, reference: Array) -> Parity | None
         cosines.append(np.where(lengths > 0, (mine * theirs).sum(axis=1) / np.where(lengths > 0, lengths, 1), 1.0))
         worst = max(worst, float(np.abs(mine - theirs).max()))
         same += int((mine.argmax(axis=1) == theirs.argmax(axis=1)).sum())
+    if not cosines:
+        return None
     cosine = np.concatenate(cosines)
-    top1 = plugins.load("task", task_name).HAS_TOP1 and answers.shape[1] > 1
     return Parity(
         cosine=float(cosine.mean()),
         cosine_min=float(cosine.min()),
         max_abs_difference=worst,
-        top1_agreement=same / len(answers) if top1 else None,
-        count=len(answers),
+        top1_agreement=same / len(cosine) if task.HAS_TOP1 and answers.size > 1 else None,
+        count=len(cosine),
     )

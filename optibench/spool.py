@@ -9,7 +9,10 @@ import pickle
 import tempfile
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TypeVar, overload
+from pathlib import Path
+from typing import Any, TypeVar, overload
+
+import msgspec
 
 T = TypeVar("T")
 
@@ -17,12 +20,17 @@ T = TypeVar("T")
 class Spool(Sequence[T]):
     """The values of ``values``, in order, in a file that is gone with this object; in memory are eight bytes each."""
 
-    def __init__(self, values: Iterable[T]) -> None:
+    def __init__(self, values: Iterable[T] = ()) -> None:
         self._file = tempfile.TemporaryFile()  # noqa: SIM115 (closed with this object)
         self._starts = array("Q", [0])
         for value in values:
-            pickle.dump(value, self._file, pickle.HIGHEST_PROTOCOL)
-            self._starts.append(self._file.tell())
+            self.append(value)
+
+    def append(self, value: T) -> None:
+        """One more, at the end."""
+        self._file.seek(self._starts[-1])
+        pickle.dump(value, self._file, pickle.HIGHEST_PROTOCOL)
+        self._starts.append(self._file.tell())
 
     def __del__(self) -> None:
         if hasattr(self, "_file"):
@@ -85,3 +93,21 @@ class Picked(Sequence[T]):
         )
 
     __hash__ = None  # type: ignore[assignment]
+
+
+class Lines(Iterable[Any]):
+    """The values of a file of JSON, one a line, read anew each time that they are gone through."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __iter__(self) -> Iterator[Any]:
+        with self._path.open("rb") as file:
+            yield from map(msgspec.json.decode, file)
+
+    @staticmethod
+    def write(path: Path, values: Iterable[Any]) -> None:
+        """Writes the file."""
+        with path.open("wb") as file:
+            for value in values:
+                file.write(msgspec.json.encode(value) + b"\n")

@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from optibench.values import Executed, Job
+from optibench import plugins
+from optibench.tasks.base import is_generative
+from optibench.values import Executed, Job, Model, Target
 
 if TYPE_CHECKING:
     import numpy
@@ -27,6 +29,12 @@ OPTION = "static_shapes"
 """The key of a target's ``[options.BACKEND]`` that asks for this."""
 SHORTEST = 16
 """Tokens are rounded up to at least this many."""
+
+
+def asked_for(target: Target, backend: str, model: Model) -> bool:
+    """Whether that backend's builds of the model run in fixed shapes on that target. A cache of tokens grows."""
+    generates = is_generative(plugins.load("task", model.ref.task), model.config)
+    return not generates and bool(target.options.get(backend, {}).get(OPTION))
 
 
 @dataclass(frozen=True)

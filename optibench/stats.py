@@ -33,6 +33,8 @@ LEAST_ROUNDS = 5
 """A verdict needs so many rounds with a value (or all of a run that asks for fewer)."""
 TRIMMED = 0.1
 """Share of the rounds' values that is left out at each end of their mean."""
+RESAMPLED = 250_000
+"""So many numbers are resampled at once: of a large data set a few resamples, within some tens of MB."""
 QUANTILE_SAMPLES = {0.5: 1, 0.9: 64, 0.99: 662, 0.999: 6640}
 """How many samples a quantile needs before it is shown (MLPerf Inference's rule for a 99% confidence)."""
 
@@ -235,7 +237,7 @@ def paired_change(
     rng = np.random.default_rng(seed)
     changes: list[Array] = []
     width = candidate[0].size if n else 1
-    step = max(1, 2_000_000 // max(n * width, 1))  # keeps the resamples of a large data set within some tens of MB
+    step = max(1, RESAMPLED // max(n * width, 1))
     for start in range(0, resamples, step):
         index = rng.integers(0, n, (min(step, resamples - start), n))
         change = metric(candidate[index], labels[index]) - metric(reference[index], labels[index])

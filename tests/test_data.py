@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
+import tracemalloc
 from pathlib import Path
 
 import pyarrow
 import pyarrow.parquet
 import pytest
 
-from optibench import data
+from optibench import data, data_files
 from optibench.errors import OptibenchError
 
 ROLES = {"text": ("text", "sentence"), "text_pair?": ("text_pair",), "label": ("label", "stars")}
@@ -35,6 +37,48 @@ def as_file(folder: Path, suffix: str) -> Path:
 @pytest.mark.parametrize("suffix", [".csv", ".tsv", ".json", ".jsonl", ".parquet"])
 def test_every_kind_of_file_gives_the_same_rows(tmp_path: Path, suffix: str) -> None:
     assert data.rows(str(as_file(tmp_path, suffix)), ROLES, {}) == WANTED
+
+
+@pytest.mark.parametrize("size", [1, 2, 7, 65_536])
+def test_an_array_of_json_is_what_the_parser_makes_of_it_whole_wherever_it_is_cut(
+    tmp_path: Path, size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(data_files, "JSON_READ", size)
+    rows = [{"text": 'a "\\]},[{ \u2028 \U0001f600', "n": [1.5e3, -2, {"deep": None}]}, {"text": "", "n": 12345}, {}]
+    for indent in (None, 2):
+        (tmp_path / "a.json").write_text(f" \n{json.dumps(rows, indent=indent)}\n\n")
+        assert list(data_files.read(str(tmp_path / "a.json"))) == rows
+    (tmp_path / "a.json").write_text("[ ]")
+    assert list(data_files.read(str(tmp_path / "a.json"))) == []
+
+
+@pytest.mark.parametrize("size", [1, 65_536])
+@pytest.mark.parametrize(
+    "text", ['[{"a": 1}', '[{"a": 1},]', '[{"a": 1} {"a": 2}]', '[{"a": 1}] {}', "[", '[{"a": tru}]']
+)
+def test_a_damaged_array_of_json_is_told_as_by_the_parser(
+    tmp_path: Path, size: int, text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(data_files, "JSON_READ", size)
+    (tmp_path / "a.json").write_text(text)
+    with pytest.raises(json.JSONDecodeError) as wanted:
+        json.loads(text)
+    with pytest.raises(OptibenchError, match=re.escape(str(wanted.value).partition(":")[0])):
+        data_files.read(str(tmp_path / "a.json"))
+
+
+def test_an_array_of_json_is_not_read_whole(tmp_path: Path) -> None:
+    """13 MB of text; what is held is a part of it, and eight bytes a row."""
+    with (tmp_path / "a.json").open("w") as file:
+        for number in range(20_000):
+            file.write(f"{'[' if not number else ','}{json.dumps({'text': f'{number} ' * 100})}")
+        file.write("]")
+    tracemalloc.start()
+    try:
+        assert len(data_files.read(str(tmp_path / "a.json"))) == 20_000
+        assert tracemalloc.get_traced_memory()[1] < 2_000_000
+    finally:
+        tracemalloc.stop()
 
 
 def test_a_header_in_a_comment_is_read_as_in_wordsim(tmp_path: Path) -> None:

@@ -11,10 +11,12 @@ import msgspec
 import pytest
 
 from optibench import harness, inputs, models, plugins, score, targets, worker
+from optibench.answers import Answers
 from optibench.cache import Cache
 from optibench.errors import OptibenchError
 from optibench.host import describe
 from optibench.plan import Plan, Request, plan_of
+from optibench.tasks.base import truths_of
 from optibench.values import Case, Job, Score
 from tests import test_decoders
 
@@ -115,9 +117,9 @@ def scores(model: Path, dataset: str, backend: str, cache: Cache, limit: int | N
     judged = at_work.answer(worker.Judge(evaluation=str(at / "evaluation.npz"), out=str(cache.root / "out")))
     assert "error" not in judged, judged
     at_work.close()
-    answers, several = score.answers_from_file(judged, entry.facts["order"])
+    answers = Answers.of_file(judged, entry.facts["order"])
     asked = (plan.model, plan.workload)
-    return score.scores_of(task_name(plan), answers, entry.facts["labels"], entry.facts["truths"], several, asked)
+    return score.scores_of(task_name(plan), answers, entry.facts["labels"], truths_of(entry.facts, at), asked)
 
 
 def task_name(plan: Plan) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,13 @@ from onnx import TensorProto, helper, numpy_helper, save_model
 
 from optibench import static_shapes, targets
 from optibench.backends import onnxruntime, openvino
+from optibench.cache import Cache
+from optibench.errors import CaseFailed
 from optibench.nvidia.providers import CPU, Provider
 from optibench.values import Artifact, Case, Job, Model, Shape
 from tests import factories
+from tests.conftest import Optibench
+from tests.tasks.test_architectures import build_of
 
 WIDTH = 16  # also a length that is padded to: an output of this width must not be taken for tokens
 
@@ -119,3 +124,59 @@ def test_what_all_rows_share_keeps_its_rows() -> None:
 def test_an_output_of_the_tokens_width_is_not_cut() -> None:
     assert static_shapes.cut(np.ones((4, 16)), (3, 9), (4, 16), free=(0,)).shape == (3, 16)
     assert static_shapes.cut(np.ones((4, 16, 5)), (3, 9), (4, 16), free=(0, 1)).shape == (3, 9, 5)
+
+
+def test_the_graph_that_is_compiled_has_no_free_axis_also_where_an_input_is_not_given(
+    tiny_bert: Path, cache_root: Path
+) -> None:
+    """The IR that optibench exports of a BERT, whose own axes are free, by the option that NPUs are driven with."""
+    import openvino as runtime
+
+    cache = Cache(cache_root)
+    build, _ = build_of(tiny_bert, "feature-extraction", cache)
+    build = msgspec.structs.replace(build, backend="openvino")
+    artifact = openvino.prepare(build, cache)
+    written = runtime.Core().read_model(artifact.path)
+    assert {name for port in written.inputs for name in port.get_names()} == {"input_ids", "attention_mask"}
+    assert all(port.get_partial_shape().is_dynamic for port in written.inputs)
+    written.reshape({port: [1, 128] for port in written.inputs})  # as docs/targets.md has it
+    assert not written.is_dynamic()
+    with openvino.session(artifact, job_on("openvino", static_shapes=True)) as static:
+        static.feed({"input_ids": np.ones((3, 9), np.int64)})  # unpadded, for lack of a mask
+        ((shapes, session),) = static.sessions.items()
+        assert dict(shapes) == {"input_ids": (4, 9)}
+        ports = session.compiled.inputs
+        assert [port.get_partial_shape().to_shape() for port in ports] == [runtime.Shape([4, 9])] * 2
+        assert not any(port.get_partial_shape().is_dynamic for port in session.compiled.outputs)
+
+
+def test_a_graph_that_keeps_a_free_axis_is_no_case_of_such_a_device(tmp_path: Path) -> None:
+    import openvino as runtime
+
+    ids = helper.make_tensor_value_info("input_ids", TensorProto.INT64, ["b", "t"])
+    out = helper.make_tensor_value_info("places", TensorProto.INT64, [2, "n"])
+    made = helper.make_graph([helper.make_node("NonZero", ["input_ids"], ["places"])], "g", [ids], [out])
+    save_model(helper.make_model(made, opset_imports=[helper.make_opsetid("", 20)], ir_version=10), tmp_path / "a.onnx")
+    model = runtime.Core().read_model(tmp_path / "a.onnx")
+    with pytest.raises(CaseFailed, match=r"'places' is .* compiles fixed shapes alone"):
+        openvino.in_shapes(model, {"input_ids": (4, 16)})
+
+
+def test_a_plan_says_where_shapes_are_fixed(optibench: Optibench, tiny_bert: Path, tmp_path: Path) -> None:
+    (tmp_path / "fixed.toml").write_text(
+        'name = "fixed"\ndescription = "a"\ndevice = "cpu"\nprecisions = ["fp32"]\n'
+        '[backends]\nopenvino = ["fp32"]\nonnxruntime = ["fp32"]\n[options.openvino]\nstatic_shapes = true\n'
+    )
+    asked = ("compare", tiny_bert, "--targets", "fixed,npu-intel", "--targets-dir", tmp_path, "--dry-run")
+    shown = optibench(*asked, cwd=tmp_path)
+    assert shown.returncode == 0, shown.stderr
+    notes = dict(
+        line.split(maxsplit=1) if " " in line.strip() else (line.strip(), "")
+        for line in shown.stdout.splitlines()
+        if line.startswith("  ")
+    )
+    fixed = {name for name, note in notes.items() if "shapes are fixed: each is compiled on its own" in note}
+    assert fixed == {"fixed/openvino/fp32", "npu-intel/openvino/fp16", "npu-intel/openvino/int8"}
+    assert "fixed/onnxruntime/fp32" in notes
+    told = json.loads(optibench(*asked, "--json", cwd=tmp_path).stdout)
+    assert {case["case"] for case in told["cases"] if case["static_shapes"]} == fixed

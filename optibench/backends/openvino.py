@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from optibench.backends.base import Session, generates, main_precision, missing
-from optibench.errors import Unsupported
+from optibench.errors import CaseFailed, Unsupported
 from optibench.static_shapes import OPTION, StaticShapes
 from optibench.values import Artifact, Build, Executed, Job, Target
 
@@ -118,8 +118,7 @@ class OpenVINOSession:
         core = openvino.Core()
         model: Any = path
         if shapes:
-            model = core.read_model(path)
-            model.reshape({name: list(shape) for name, shape in shapes.items()})
+            model = in_shapes(core.read_model(path), shapes)
         self.compiled = core.compile_model(model, device, dict(settings))
         self.request = self.compiled.create_infer_request()
         self.inputs = {name: port for port in self.compiled.inputs for name in port.get_names()}
@@ -164,6 +163,21 @@ class OpenVINOSession:
             threads=int(self.compiled.get_property("INFERENCE_NUM_THREADS")) if self.device == "CPU" else 0,
             operations=operations,
         )
+
+
+def in_shapes(model: Any, shapes: Mapping[str, tuple[int, ...]]) -> Any:
+    """The graph with its inputs in these shapes, and no axis of an input or output left free. Error: one is."""
+    sizes = {name: list(shape) for name, shape in shapes.items()}
+    for port in model.inputs:  # what ``feed`` makes itself is of the ids' shape
+        if not port.get_names() & set(sizes) and "input_ids" in shapes:
+            sizes[port.get_any_name()] = list(shapes["input_ids"])
+    model.reshape(sizes)
+    if free := [port for port in (*model.inputs, *model.outputs) if port.get_partial_shape().is_dynamic]:
+        name, shape = min(free[0].get_names(), default="output"), free[0].get_partial_shape()
+        raise CaseFailed(
+            f"{name!r} is {shape} whatever the inputs' shapes, and this device compiles fixed shapes alone"
+        )
+    return model
 
 
 def settings_for(precision: str) -> dict[str, Any]:

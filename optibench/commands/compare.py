@@ -160,12 +160,25 @@ def show_plan(planned: Any, estimated: Any, as_json: bool) -> None:
     """The plan of a dry run."""
     import msgspec
 
+    from optibench import static_shapes
+
+    def fixed(case: Any) -> bool:
+        return static_shapes.asked_for(planned.target(case.target), case.backend, planned.side(case).model)
+
     if as_json:
         plan = {
             "model": planned.model.ref,
             "workload": planned.workload,
             "reference": planned.reference.name if planned.reference else None,
-            "cases": [{"case": p.case.name, "runs": p.skip is None, "reason": p.skip} for p in planned.cases],
+            "cases": [
+                {
+                    "case": p.case.name,
+                    "runs": p.skip is None,
+                    "reason": p.skip,
+                    "static_shapes": fixed(p.case),
+                }
+                for p in planned.cases
+            ],
             "estimate": {
                 "build_seconds": estimated.build_seconds,
                 "measure_seconds": estimated.seconds - estimated.build_seconds,
@@ -180,6 +193,8 @@ def show_plan(planned: Any, estimated: Any, as_json: bool) -> None:
     )
     width = max((len(p.case.name) for p in planned.cases), default=0)
     for p in planned.cases:
-        note = "reference, twice for the A/A check" if p.case == planned.reference else p.skip and f"skipped: {p.skip}"
-        click.echo(f"  {p.case.name:{width}}  {note or ''}".rstrip())
+        notes = ["reference, twice for the A/A check"] if p.case == planned.reference else []
+        notes += ["shapes are fixed: each is compiled on its own"] if fixed(p.case) else []
+        notes += [f"skipped: {p.skip}"] if p.skip else []
+        click.echo(f"  {p.case.name:{width}}  {'; '.join(notes)}".rstrip())
     click.echo(estimated.sentence)

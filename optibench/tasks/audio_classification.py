@@ -14,13 +14,24 @@ from optibench.tasks.text_classification import answers, predictions
 if TYPE_CHECKING:
     from optibench.values import Model
 
-__all__ = ["AUTO_CLASS", "COLUMNS", "HAS_TOP1", "INPUT", "METRICS", "answers", "encode", "predictions"]
+__all__ = [
+    "AUTO_CLASS",
+    "COLUMNS",
+    "HAS_TOP1",
+    "INPUT",
+    "INPUTS_AN_EXAMPLE",
+    "METRICS",
+    "answers",
+    "encode",
+    "predictions",
+]
 
 INPUT = "sound"
 AUTO_CLASS = "AutoModelForAudioClassification"
 COLUMNS = {"audio": sounds.AUDIO, "label?": ("label", "labels", "class", "category", "genre", "command")}
 METRICS = {"accuracy": accuracy, "f1": f1_macro}
 HAS_TOP1 = True
+INPUTS_AN_EXAMPLE = 1
 
 
 def encode(rows: Sequence[Mapping[str, Any]], extractor: Any, model: Model, seed: int) -> Encoded:

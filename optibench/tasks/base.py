@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from optibench import plugins
 from optibench.errors import OptibenchError
+from optibench.spool import Lines, Spool
 
 if TYPE_CHECKING:
     import numpy
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     Arrays = Mapping[str, numpy.ndarray]
     Metric = Callable[[numpy.ndarray, numpy.ndarray], numpy.ndarray]
 
+TRUTHS = "truths.jsonl"
 LENGTHS = {"text": ("tokens", 128), "sound": ("samples", 80_000), "image": ("", 0)}
 """Kind of input -> what ``--length`` counts, and the default: of sound five seconds at 16,000 a second. A picture has
 the size that the model's own processor gives it, and so no length."""
@@ -33,8 +36,8 @@ class Encoded:
     ``labels`` and ``truths`` are whole once the inputs were read.
 
     ``labels``: one number an example, as the metrics see it (none where the rows have no labels). ``truths``: what
-    ``predictions`` must know beside them, as plain JSON. ``shared``: arrays that every batch holds as they are, such as
-    the texts that each picture is compared with.
+    ``predictions`` must know beside them, as plain JSON (or a Spool of it, a value an example).
+    ``shared``: arrays that every batch holds as they are, such as the texts that each picture is compared with.
     """
 
     inputs: Iterable[dict[str, numpy.ndarray]]
@@ -42,14 +45,27 @@ class Encoded:
     truths: Any = None
     shared: dict[str, numpy.ndarray] = field(default_factory=dict)
 
-    def facts(self, judged: bool) -> dict[str, Any]:
-        """What answers are judged by; nothing where the rows are only there to compare outputs."""
-        return {"labels": self.labels, "truths": self.truths} if judged else {"labels": []}
+    def facts(self, judged: bool, folder: Path) -> dict[str, Any]:
+        """What answers are judged by; nothing where the rows are only there to compare outputs. Truths that are too
+        many to hold (a Spool) go to a file in ``folder``."""
+        if not judged:
+            return {"labels": []}
+        if isinstance(self.truths, Spool):
+            Lines.write(folder / TRUTHS, self.truths)
+            return {"labels": self.labels, "truths_in": TRUTHS}
+        return {"labels": self.labels, "truths": self.truths}
+
+
+def truths_of(facts: Mapping[str, Any], folder: Path) -> Any:
+    """The truths that ``Encoded.facts`` kept there; None where there are none."""
+    return Lines(folder / facts["truths_in"]) if "truths_in" in facts else facts.get("truths")
 
 
 class Task(Protocol):
     """The contract of a task module. Optional: ``INPUT`` and ``GENERATIVE`` (below), ``WHOLE`` (roles whose value may
     be a list or an object), ``GROUP`` (a role whose equal values keep rows together when data are split),
+    ``INPUTS_AN_EXAMPLE`` (so many inputs, one after the other, make an example, whose prediction hangs on them alone:
+    ``predictions`` is asked for a part of the examples at a time, and not all answers need to be held),
     ``UNCOMPARED`` (how many of an input's answers, the last, only judge it and do not tell how near two builds are) and
     ``row_of(text)`` (the row that a plain text makes where there are no data; by default it has the role text).
 
@@ -86,8 +102,9 @@ class Task(Protocol):
         ...
 
     def predictions(self, answers: Any, labels: Any) -> numpy.ndarray:
-        """From all answers, in the order of the inputs (an array, or a list where each input has several), to one
-        number an example, or a row of a few. ``labels`` are the examples' truths, where ``encode`` gave some."""
+        """From all answers, in the order of the inputs (an array; or, where each input has several, a sequence of
+        arrays that are read as they are asked for), to one number an example, or a row of a few. ``labels`` are the
+        examples' truths, where ``encode`` gave some."""
         ...
 
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 from optibench.tasks import sentence_similarity
 from optibench.tasks.sentence_similarity import answers, encode, predictions
 
-__all__ = ["AUTO_CLASS", "COLUMNS", "HAS_TOP1", "METRICS", "answers", "encode", "predictions"]
+__all__ = ["AUTO_CLASS", "COLUMNS", "HAS_TOP1", "INPUTS_AN_EXAMPLE", "METRICS", "answers", "encode", "predictions"]
 
 AUTO_CLASS = "AutoModel"
 COLUMNS = {
@@ -16,3 +16,4 @@ COLUMNS = {
 }
 METRICS = sentence_similarity.METRICS
 HAS_TOP1 = False
+INPUTS_AN_EXAMPLE = sentence_similarity.INPUTS_AN_EXAMPLE

@@ -19,6 +19,7 @@ AUTO_CLASS = "AutoModelForMaskedLM"
 COLUMNS = {"text": ("text", "sentence", "content", "review", "body")}
 METRICS = {"top1": rank_at_most(1), "top5": rank_at_most(5)}
 HAS_TOP1 = True
+INPUTS_AN_EXAMPLE = 1
 LONGEST = 256
 """Texts are cut here: a word's neighbours decide, and a whole vocabulary of logits a token is large."""
 

@@ -15,13 +15,24 @@ from optibench.tasks.text_classification import answers
 if TYPE_CHECKING:
     from optibench.values import Model
 
-__all__ = ["AUTO_CLASS", "COLUMNS", "HAS_TOP1", "INPUT", "METRICS", "answers", "encode", "predictions"]
+__all__ = [
+    "AUTO_CLASS",
+    "COLUMNS",
+    "HAS_TOP1",
+    "INPUT",
+    "INPUTS_AN_EXAMPLE",
+    "METRICS",
+    "answers",
+    "encode",
+    "predictions",
+]
 
 INPUT = "image"
 AUTO_CLASS = "AutoModelForImageClassification"
 COLUMNS = {"image": pictures.IMAGE, "label?": ("label", "labels", "class", "category", "fine_label", "target")}
 METRICS = {"top1": rank_at_most(1), "top5": rank_at_most(5)}
 HAS_TOP1 = True
+INPUTS_AN_EXAMPLE = 1
 
 
 def encode(rows: Sequence[Mapping[str, Any]], processor: Any, model: Model, seed: int) -> Encoded:

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from optibench.errors import OptibenchError
+from optibench.spool import Spool
 from optibench.tasks.base import Encoded, first_output, with_offsets
 from optibench.tasks.ranking import column
 
@@ -44,7 +45,7 @@ def encode(rows: Sequence[Mapping[str, Any]], tokenizer: Any, model: Model, seed
     """One input a window, ``_context`` marking the tokens that may be in an answer, and the first token (no answer)."""
     length = max(SHORTEST_WINDOW, min(model.max_length or LONGEST_WINDOW, LONGEST_WINDOW))
     labels: list[float] = []
-    truths: list[dict[str, Any]] = []
+    truths: Spool[dict[str, Any]] = Spool()
     return Encoded(inputs=_windows(rows, tokenizer, length, labels, truths), labels=labels, truths=truths)
 
 
@@ -53,7 +54,7 @@ def _windows(
     tokenizer: Any,
     length: int,
     labels: list[float],
-    truths: list[dict[str, Any]],
+    truths: Spool[dict[str, Any]],
 ) -> Iterator[dict[str, numpy.ndarray]]:
     """The windows' inputs; what answers are judged by goes to ``labels`` and ``truths``."""
     import numpy as np
@@ -116,7 +117,7 @@ def answers(
     return [row[mark > 0] for row, mark in zip(both, marks, strict=True)]
 
 
-def predictions(answers: Sequence[numpy.ndarray], labels: Sequence[Mapping[str, Any]]) -> numpy.ndarray:
+def predictions(answers: Sequence[numpy.ndarray], labels: Iterable[Mapping[str, Any]]) -> numpy.ndarray:
     """Exact match and F1 of each question, the best over its right answers."""
     import numpy as np
 

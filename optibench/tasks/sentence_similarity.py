@@ -22,6 +22,7 @@ COLUMNS = {
 }
 METRICS = {"spearman": spearman}
 HAS_TOP1 = False
+INPUTS_AN_EXAMPLE = 2
 
 
 def encode(rows: Sequence[Mapping[str, Any]], tokenizer: Any, model: Model, seed: int) -> Encoded:

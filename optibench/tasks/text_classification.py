@@ -22,6 +22,7 @@ COLUMNS = {
 }
 METRICS = {"accuracy": accuracy, "f1": f1_macro}
 HAS_TOP1 = True
+INPUTS_AN_EXAMPLE = 1
 
 
 def encode(rows: Sequence[Mapping[str, Any]], tokenizer: Any, model: Model, seed: int) -> Encoded:

@@ -5,10 +5,13 @@ A row judges a document for a query. The corpus is all the documents that the ro
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from optibench.errors import OptibenchError
+from optibench.spool import Picked, Spool
 from optibench.tasks import ranking
 from optibench.tasks.base import Encoded, tokenized
 from optibench.tasks.sentence_similarity import answers
@@ -34,24 +37,44 @@ HAS_TOP1 = False
 
 def encode(rows: Sequence[Mapping[str, Any]], tokenizer: Any, model: Model, seed: int) -> Encoded:
     """Each distinct query and document once. A row without a relevance says that its document is relevant."""
-    queries: dict[str, dict[str, float]] = {}
-    documents: dict[str, int] = {}
+    queries: Numbered = Numbered()
+    documents: Numbered = Numbered()
+    relevance: list[dict[int, float]] = []
     for number, row in enumerate(rows, 1):
-        document = str(row["document"])
-        documents.setdefault(document, len(documents))
-        queries.setdefault(str(row["query"]), {})[document] = ranking.relevance_of(row, number)
-    judged = {query: found for query, found in queries.items() if any(found.values())}
+        query, document = queries.number_of(str(row["query"])), documents.number_of(str(row["document"]))
+        if query == len(relevance):
+            relevance.append({})
+        relevance[query][document] = ranking.relevance_of(row, number)
+    judged = [query for query, found in enumerate(relevance) if any(found.values())]
     if not judged:
         raise OptibenchError("No row has a relevance above 0, so no document is right for any query.")
     truths = {
-        "documents": len(documents),
-        "relevance": [[[documents[document], value] for document, value in found.items()] for found in judged.values()],
+        "documents": len(documents.texts),
+        "relevance": [[[document, value] for document, value in relevance[query].items()] for query in judged],
     }
     return Encoded(
-        inputs=(tokenized(tokenizer, text, None, model) for text in (*judged, *documents)),
-        labels=[float(sum(value > 0 for value in found.values())) for found in judged.values()],
+        inputs=(
+            tokenized(tokenizer, text, None, model) for text in chain(Picked(queries.texts, judged), documents.texts)
+        ),
+        labels=[float(sum(value > 0 for value in relevance[query].values())) for query in judged],
         truths=truths,
     )
+
+
+class Numbered:
+    """Distinct texts in the order that they come in. They are kept on disk; in memory is a digest of each."""
+
+    def __init__(self) -> None:
+        self.texts: Spool[str] = Spool()
+        self._numbers: dict[bytes, int] = {}
+
+    def number_of(self, text: str) -> int:
+        """The text's number; a new one for a new text."""
+        digest = hashlib.sha256(text.encode()).digest()[:16]
+        number = self._numbers.setdefault(digest, len(self.texts))
+        if number == len(self.texts):
+            self.texts.append(text)
+        return number
 
 
 def predictions(answers: numpy.ndarray, labels: Mapping[str, Any]) -> numpy.ndarray:

@@ -20,13 +20,24 @@ if TYPE_CHECKING:
 
     from optibench.values import Model
 
-__all__ = ["AUTO_CLASS", "COLUMNS", "HAS_TOP1", "INPUT", "METRICS", "answers", "encode", "predictions"]
+__all__ = [
+    "AUTO_CLASS",
+    "COLUMNS",
+    "HAS_TOP1",
+    "INPUT",
+    "INPUTS_AN_EXAMPLE",
+    "METRICS",
+    "answers",
+    "encode",
+    "predictions",
+]
 
 INPUT = "image+text"
 AUTO_CLASS = "AutoModelForZeroShotImageClassification"
 COLUMNS = {"image": pictures.IMAGE, "label?": ("label", "labels", "class", "category", "fine_label", "target")}
 METRICS = {"top1": rank_at_most(1), "top5": rank_at_most(5)}
 HAS_TOP1 = True
+INPUTS_AN_EXAMPLE = 1
 TEMPLATE = "This is a photo of {}."
 """transformers' own."""
 WITHOUT_DATA = ("a cat", "a dog", "a car", "a tree", "a house", "a person", "the sea", "food")

@@ -10,15 +10,20 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 
-from optibench import builder, host, inputs, measure, models, plugins, score, targets, worker
+from optibench import builder, host, inputs, measure, models, plugins, score, stats, targets, worker
+from optibench.answers import Answers
 from optibench.plan import Plan, Request, plan_of
+from optibench.tasks.base import truths_of
 from optibench.values import Artifact, Case, Job
 
 TASK = "sentence-similarity"
 CASE = Case(target="cpu", backend="onnxruntime", precision="fp32")
 STEPS = ("reading", "preparing", "judging", "scoring")
 """The parent's, the builder's, a worker's, and the parent's again."""
+RESAMPLES = 500
+"""Of the 2,000 that an interval is of. They are drawn in parts: of 1,000 rows these are two."""
 
 
 class Evaluation:
@@ -63,9 +68,16 @@ class Evaluation:
         return reply
 
     def score(self) -> float:
+        """What the parent makes of two builds' answers: their scores, parity, and the interval of the change."""
         judged, facts = (json.loads((self.folder / f"{name}.json").read_text()) for name in ("judged", "facts"))
-        answers, rows = score.answers_from_file(judged, facts["order"])
-        return score.scores_of(TASK, answers, facts["labels"], facts.get("truths"), rows)[0].value
+        reference, answers = Answers.of_file(judged, facts["order"]).kept(), Answers.of_file(judged, facts["order"])
+        found = score.scores_of(TASK, answers, facts["labels"], truths_of(facts, self.at))[0]
+        parity = score.parity_of(TASK, answers, reference)
+        assert parity is not None
+        mine, labels = np.array(found.predictions), np.array(found.labels)
+        metric = plugins.load("task", TASK).METRICS[found.metric]
+        stats.paired_change(metric, mine + np.linspace(0, 0.1, len(mine)), mine, labels, resamples=RESAMPLES)
+        return found.value
 
 
 def write_pairs(path: Path, texts: list[str], count: int) -> Path:

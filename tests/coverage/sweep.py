@@ -23,6 +23,7 @@ from typing import Any
 import msgspec
 
 from optibench import builder, host, inputs, models, plugins, score, targets, worker
+from optibench.answers import Answers
 from optibench.cache import Cache
 from optibench.errors import OptibenchError
 from optibench.pipeline import mislabelled
@@ -122,7 +123,7 @@ class Sweep:
         executed = msgspec.convert(judged["executed"], Executed)
         if wrong := mislabelled(case.precision, executed.precision):
             raise OptibenchError(wrong)
-        return score.answers_from_file(judged, self.order)[0]
+        return Answers.of_file(judged, self.order).rows()
 
     def _parity(self, found: Any) -> Parity | None:
         """Less the mean answer, so that outputs that hardly vary do not look alike for that."""
@@ -131,7 +132,7 @@ class Sweep:
             raise OptibenchError("the outputs of this small model hardly vary, so nothing could be compared")
         if found.shape != self.reference.shape:
             return None
-        return score.parity_of(self.plan.model.ref.task, found - mean, self.reference - mean)
+        return score.parity_of(self.plan.model.ref.task, Answers.of(found - mean), Answers.of(self.reference - mean))
 
     def _asked(self, reply: dict[str, Any]) -> dict[str, Any]:
         if "error" in reply:

@@ -7,19 +7,17 @@ import re
 import tempfile
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from optibench import inputs, models, plugins, quantize, score, targets
+from optibench.answers import Answers
 from optibench.backends.onnxruntime import run_file
 from optibench.cache import Cache, Entry, default_root
 from optibench.errors import OptibenchError
 from optibench.execute.inline import InlineLane
+from optibench.tasks.base import truths_of
 from optibench.values import Artifact, Build, Case, Job, Model, Shape, Workload
 from optibench.worker import Judge, Open
 from tests.nvidia.coverage import DOCS
-
-if TYPE_CHECKING:
-    import numpy
 
 MODEL = "minilm"
 FORMS = {
@@ -71,7 +69,9 @@ def kept(names: list[str], cache: Cache) -> dict[str, Kept]:
             calibration_sha256=calibration,
         )
         answers = judged(model, quantize.artifact(build, form, cache, run_file), cache, entry)
-        (value, *_) = score.scores_of(model.ref.task, answers, entry.facts["labels"], entry.facts.get("truths"))
+        (value, *_) = score.scores_of(
+            model.ref.task, answers, entry.facts["labels"], truths_of(entry.facts, cache.path(entry.key))
+        )
         first, reference = first or value.value, answers if reference is None else reference
         parity = score.parity_of(model.ref.task, answers, reference)
         assert parity is not None, "the task's answers are compared by their cosine"
@@ -79,7 +79,7 @@ def kept(names: list[str], cache: Cache) -> dict[str, Kept]:
     return found
 
 
-def judged(model: Model, artifact: Artifact, cache: Cache, entry: Entry) -> numpy.ndarray:
+def judged(model: Model, artifact: Artifact, cache: Cache, entry: Entry) -> Answers:
     """The artifact's answers to the evaluation inputs."""
     folder = cache.path(entry.key)
     job = Job(
@@ -100,7 +100,7 @@ def judged(model: Model, artifact: Artifact, cache: Cache, entry: Entry) -> nump
             reply = lane.ask(request, 0)
             if "error" in reply:
                 raise OptibenchError(reply["error"])
-        answers, _ = score.answers_from_file(reply, entry.facts["order"])
+        answers = Answers.of_file(reply, entry.facts["order"]).kept()
     lane.close()
     return answers
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from optibench import inputs, models, plugins, score, targets
+from optibench.answers import Answers
 from optibench.arrays import batches_of
 from optibench.cache import Cache
 from optibench.plan import Plan, Request, plan_of
@@ -74,7 +75,7 @@ def test_an_export_answers_as_the_model_does_on_data_it_was_not_traced_with(
                 made = task.answers(outputs, batch, build.model)
                 found += made if isinstance(made, list) else [made]
             answers[backend] = np.concatenate(found)
-    parity = score.parity_of(build.model.ref.task, answers["onnxruntime"], answers["pytorch"])
+    parity = score.parity_of(build.model.ref.task, *(Answers.of(answers[one]) for one in ("onnxruntime", "pytorch")))
     assert parity is not None
     assert parity.cosine_min > 0.999
     assert len(np.unique(answers["pytorch"].round(4), axis=0)) > 3  # a model that says the same of all would pass too

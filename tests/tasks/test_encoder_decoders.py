@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from optibench import data, encoder_decoder, generation_rules, models, stats
+from optibench.answers import Answers
 from optibench.errors import OptibenchError
 from optibench.generation_rules import PROMPT
 from optibench.score import scores_of
@@ -123,7 +124,7 @@ class TestRows:
         (one,) = encoded.inputs
         assert tokenizer.decode(one["input_ids"], skip_special_tokens=True) == "the good film"
         assert encoded.labels == []
-        assert scores_of("translation", np.zeros((3, 1)), encoded.labels, encoded.truths, [3]) == ()
+        assert scores_of("translation", Answers.of(np.zeros((3, 1)), [3]), encoded.labels, encoded.truths) == ()
 
 
 class Listening:

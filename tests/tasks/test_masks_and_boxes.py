@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 
 from optibench import boxes, data, media, score, stats
+from optibench.answers import Answers
 from optibench.errors import OptibenchError
 from optibench.tasks import image_segmentation, object_detection
 from optibench.values import Model
@@ -46,7 +47,7 @@ def segmented(found: np.ndarray, mask: np.ndarray, classes: int = 3) -> np.ndarr
 
 def scores(answers: Sequence[np.ndarray], labels: Sequence[float]) -> dict[str, float]:
     rows = [len(one) for one in answers]
-    made = score.scores_of("image-segmentation", np.concatenate(answers), labels, rows=rows)
+    made = score.scores_of("image-segmentation", Answers.of(np.concatenate(answers), rows), labels)
     return {one.metric: one.value for one in made}
 
 
@@ -87,7 +88,8 @@ def test_counts_do_not_tell_how_near_two_builds_are() -> None:
     mask = np.zeros((4, 4), np.uint8)
     one, other = segmented(np.zeros((4, 4), int), mask), segmented(np.ones((4, 4), int), mask)
     assert not np.array_equal(one[-3:], other[-3:])
-    alike = score.compared("image-segmentation", np.concatenate([one, other]), [len(one), len(other)])
+    answers = Answers.of(np.concatenate([one, other]), [len(one), len(other)])
+    alike = score.compared("image-segmentation", answers).rows()
     assert alike.shape == (32, 3)
     assert alike.max() == 1.0
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import random
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from optibench.tasks import (
     token_classification,
     zero_shot_classification,
 )
-from optibench.tasks.base import Encoded
+from optibench.tasks.base import Encoded, truths_of
 from optibench.values import Model
 from tests import factories
 from tests.conftest import write_tokenizer
@@ -122,6 +123,15 @@ class TestAnswers:
         found = question_answering.predictions(self.logits_for(encoded, 9, 17), encoded.truths)
         assert found.tolist() == [[1.0, 1.0]]
 
+    def test_contexts_and_places_wait_on_disk_and_score_the_same(self, tokenizer: Any, tmp_path: Path) -> None:
+        encoded = self.encoded(tokenizer, length=16)
+        facts = json.loads(json.dumps(encoded.facts(True, tmp_path)))
+        assert facts == {"labels": [1.0], "truths_in": "truths.jsonl"}
+        truths, logits = truths_of(facts, tmp_path), self.logits_for(encoded, 9, 17)
+        for _ in range(2):  # the builds of a run are judged one after the other
+            assert question_answering.predictions(logits, truths).tolist() == [[1.0, 1.0]]
+        assert encoded.facts(False, tmp_path) == {"labels": []}
+
     def test_part_of_an_answer_scores_by_the_words_in_common(self, tokenizer: Any) -> None:
         encoded = self.encoded(tokenizer)
         found = question_answering.predictions(self.logits_for(encoded, 13, 17), encoded.truths)
@@ -217,14 +227,3 @@ class TestZeroShot:
     def test_one_label_is_no_choice(self, tokenizer: Any) -> None:
         with pytest.raises(OptibenchError, match="two to choose from"):
             zero_shot_classification.encode(self.ROWS[:1], tokenizer, NLI, 0)
-
-
-def test_answers_come_back_in_the_inputs_order_whatever_their_number(tmp_path: Path) -> None:
-    from optibench.score import answers_from_file
-
-    stored = np.arange(12, dtype=np.float32).reshape(6, 2)
-    stored.tofile(tmp_path / "raw")
-    judged = {"file": str(tmp_path / "raw"), "count": 6, "size": 2, "rows": [1, 3, 2]}
-    found, rows = answers_from_file(judged, [2, 0, 1])  # the file's first input was the third
-    assert rows == [3, 2, 1]
-    assert found[:, 0].tolist() == [2, 4, 6, 8, 10, 0]
