@@ -26,7 +26,9 @@ def answers_from_file(judged: dict[str, Any], order: Sequence[int]) -> tuple[Arr
     """
     import numpy as np
 
-    stored = np.memmap(Path(judged["file"]), np.float32, "r", shape=(judged["count"], judged["size"]))
+    shape = (judged["count"], judged["size"])
+    nothing = not all(shape)  # an empty file cannot be mapped
+    stored = np.zeros(shape, np.float32) if nothing else np.memmap(Path(judged["file"]), np.float32, "r", shape=shape)
     rows = judged.get("rows") or []
     if (len(rows) or judged["count"]) != len(order):
         return np.asarray(stored), []
