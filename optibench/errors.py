@@ -63,4 +63,5 @@ def first_line(error: BaseException | str, limit: int = 300) -> str:
     text = " ".join(told) if told and told[0] != lines[0] else lines[0] if lines else ""
     if isinstance(error, BaseException) and not isinstance(error, OptibenchError):
         text = f"{type(error).__name__}: {text}" if text else type(error).__name__
+        text = text.rstrip(".")  # it stands within a sentence
     return text if len(text) <= limit else text[: limit - 1] + "…"

@@ -52,7 +52,7 @@ def build_of(folder: Path, task: str, cache: Cache) -> tuple[Build, Plan]:
 @pytest.mark.parametrize(
     "name",
     [
-        *("DistilBERT answers", "BART entails", "ResNet", "CLIP", "DINOv3", "SegFormer", "MaskFormer"),
+        *("DistilBERT answers", "mT5's encoder", "BART entails", "ResNet", "CLIP", "DINOv3", "SegFormer", "MaskFormer"),
         *("DETR", "RT-DETR", "Wav2Vec2 with a mask", "AST"),
     ],
 )

@@ -151,6 +151,15 @@ ZOO: Zoo = {
         "zero-shot-classification",
         ("DebertaV2ForSequenceClassification", "DebertaV2Config", {**TEXT, **NLI}, write_tokenizer),
     ),
+    "mT5's encoder": (
+        "feature-extraction",
+        (
+            "MT5EncoderModel",
+            "MT5Config",
+            {"vocab_size": len(WORDS) + 5, "d_model": 64, "d_kv": 16, "d_ff": 128, "num_layers": 2, "num_heads": 4},
+            write_tokenizer,
+        ),
+    ),
     "BART entails": (
         "text-classification",
         (
