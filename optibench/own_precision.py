@@ -22,7 +22,11 @@ def of(model: Model) -> str:
     be run in any precision, and of a checkpoint."""
     if not model.is_graph:
         return "fp32"
-    path = Path(model.path)
+    return of_file(Path(model.path))
+
+
+def of_file(path: Path) -> str:
+    """The same of a graph's file."""
     return _of_openvino(path) if path.suffix == ".xml" else _of_onnx(path)
 
 

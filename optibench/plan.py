@@ -172,7 +172,7 @@ def plan_of(request: Request, model: Model, known: dict[str, Target], host: Host
     chosen = targets.find(list(request.targets), known)
     host = gpus.only(host, request.device)
     generative = is_generative(plugins.load("task", model.ref.task), model.config)
-    own = own_precision.of(model)
+    own = "fp32" if generative else own_precision.of(model)
     found: dict[Case, PlannedCase] = {}
     for target in chosen:
         away = targets.mismatch(target, host)

@@ -170,6 +170,12 @@ def _make(
         for name in ("export.json", "config.json", "generation_config.json"):
             if (parent_file.parent / name).exists():
                 shutil.copy(parent_file.parent / name, folder / name)
+    if form in ("onnx", "openvino") and build.precision in ("int8", "int8-dynamic"):
+        made = export.graph_file(folder, _file_format(form))
+        if own_precision.of_file(made) == "fp32":  # then it is the float graph, and no build of its own
+            raise Unsupported(
+                f"nothing in this graph can be quantized to {build.precision}: no product by fixed weights"
+            )
     if build.precision != "bf16":  # ONNX Runtime's CPU provider has no bf16 kernels to try it with
         _try(build, _file_format(form), folder, run)
     return {

@@ -282,3 +282,17 @@ def test_an_input_of_text_is_called_so(optibench: Optibench, tmp_path: Path) -> 
     done = optibench("compare", made, cwd=tmp_path)
     assert done.returncode == 2
     assert "'x' is of the type string" in done.stderr
+
+
+def test_a_graph_in_which_nothing_can_be_quantized_has_no_int8_build(optibench: Optibench, tmp_path: Path) -> None:
+    tanh = helper.make_node("Tanh", ["x"], ["y"])
+    made = one(tmp_path / "a.onnx", [tanh], [rows("n", 8)], ["y"], {})
+    wanted = ("--backends", "onnxruntime,openvino", "--precisions", "fp32,int8", *QUICK[4:])
+    done = optibench("compare", made, "--out", tmp_path / "run", *wanted)
+    assert done.returncode == 0, done.stderr
+    cases = json.loads((tmp_path / "run" / "comparison.json").read_text())["cases"]
+    found = {(c["backend"], c["precision"]): c for c in cases}
+    for backend in ("onnxruntime", "openvino"):
+        assert found[backend, "fp32"]["status"] == "ok"
+        assert found[backend, "int8"]["status"] == "skipped"
+        assert "nothing in this graph can be quantized" in found[backend, "int8"]["reason"]
