@@ -8,7 +8,7 @@ from typing import Any
 from optibench import plugins
 from optibench.errors import CaseFailed, OptibenchError, first_line
 from optibench.processors import load_tokenizer, tokenizer_digest
-from optibench.tasks.base import auto_class, kind_of
+from optibench.tasks.base import auto_class, is_generative, kind_of
 from optibench.values import Model
 
 
@@ -19,11 +19,10 @@ def load(model: Model, dtype: str = "float32") -> Any:
     them up at random, and every number after that would be nonsense.
     """
     import torch
-    import transformers
 
     task = plugins.load("task", model.ref.task)
     try:
-        loaded, info = getattr(transformers, auto_class(task, model)).from_pretrained(
+        loaded, info = _class_of(auto_class(task, model), model.config).from_pretrained(
             model.path,
             dtype=getattr(torch, dtype),
             trust_remote_code=model.trust_remote_code,
@@ -46,7 +45,27 @@ def load(model: Model, dtype: str = "float32") -> Any:
         )
     if kind_of(task) == "text":
         _know_padding(loaded, model)
+    if not is_generative(task, model.config):
+        _keep_nothing(loaded.config)
     return loaded.eval()
+
+
+def _keep_nothing(config: Any) -> None:
+    """No cache of keys and values where one pass is all: it costs time, and an export would give it as outputs."""
+    for one in (config, config.get_text_config()):
+        if getattr(one, "use_cache", False):
+            one.use_cache = False
+
+
+def _class_of(name: str, config: Mapping[str, Any]) -> Any:
+    """The transformers class of that name; or the checkpoint's own where that is an encoder taken out of a model that
+    has a decoder beside, for which the automatic class looks."""
+    import transformers
+
+    own = str((config.get("architectures") or [""])[0])
+    if name == "AutoModel" and own.endswith("EncoderModel") and hasattr(transformers, own):
+        name = own
+    return getattr(transformers, name)
 
 
 def _know_padding(loaded: Any, model: Model) -> None:
@@ -87,3 +106,14 @@ def named_outputs(outputs: Any) -> dict[str, Any]:
 
     items = outputs.items() if isinstance(outputs, Mapping) else enumerate(outputs)
     return {str(name): value for name, value in items if isinstance(value, torch.Tensor)}
+
+
+def tensors_in_order(outputs: Any) -> list[Any]:
+    """The tensors of a model's output as an export gives them: those of a list or tuple inside one after the other."""
+    import torch
+
+    if isinstance(outputs, torch.Tensor):
+        return [outputs]
+    values = outputs.values() if isinstance(outputs, Mapping) else outputs
+    inner = (value for value in values if isinstance(value, torch.Tensor | list | tuple))
+    return [tensor for value in inner for tensor in tensors_in_order(value)]

@@ -58,6 +58,8 @@ def _checked(name: str, table: Iterable[Row], chosen: Mapping[str, str], whole: 
                     f"Row {number} of the data set {name} has no {role} (column {chosen[role]!r}). "
                     "Give every row a value, or leave the row out."
                 )
+            if isinstance(value, bytes):  # Parquet's texts where the writer did not say that they are (Spark's, say)
+                row[role] = value = value.decode(errors="surrogateescape")
             if isinstance(value, str) and not _is_unicode(value):
                 raise OptibenchError(
                     f"Row {number} of the data set {name} holds half a character as {role} (column {chosen[role]!r}): "

@@ -16,6 +16,8 @@ from optibench.spool import Spool
 
 TEXT_SUFFIXES = (".txt", ".cor")
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".parquet", *TEXT_SUFFIXES)
+METADATA = ("metadata.csv", "metadata.jsonl")
+"""Tables that name the media beside them, by the Hub's custom."""
 SPLITS = ("test", "validation", "train")
 ROWS_A_READ = 1024
 JSON_READ = 65_536
@@ -31,28 +33,47 @@ def read(name: str) -> Sequence[Row]:
         if name.startswith((".", "/", "~", "package:")) or name.lower().endswith(SUFFIXES):
             raise OptibenchError(f"There is no data file {name}. Give a path to a file, or a Hub data set's id.")
         return Spool(_hub_rows(name))
-    if path.is_dir() and (found := media.rows_of_folder(path)):
-        return found
+    if path.is_dir():
+        if table := next((path / told for told in METADATA if (path / told).is_file()), None):
+            return read(str(table))
+        if found := media.rows_of_folder(path):
+            return found
     if path.is_dir() or path.suffix.lower() not in SUFFIXES:
+        hint = " Unpack it first." if path.suffix.lower() in (".gz", ".zip", ".bz2", ".xz", ".zst", ".tar") else ""
+        if deeper := next((inner for inner in sorted(path.glob("*")) if media.rows_of_folder(inner)), None):
+            hint = f" Folders like that lie one level down: give one of them, such as {Path(name) / deeper.name}."
         raise OptibenchError(
             f"{name} is not a data file that is known: expected one of {', '.join(SUFFIXES)}, or a folder with a "
-            "subfolder of pictures or sounds for each label."
+            f"subfolder of pictures or sounds for each label.{hint}"
         )
     if path.stat().st_size == 0:
         return []
     try:
         return Spool(_file_rows(path))
     except UnicodeDecodeError as error:
-        raise OptibenchError(
-            f"{name} is not UTF-8 text (byte {_first_bad_byte(path)}): save it as UTF-8, for example with "
-            f"iconv -f latin1 -t utf-8."
-        ) from error
+        raise OptibenchError(f"{name} is not UTF-8 text (byte {_first_bad_byte(path)}): {_what_to_do(path)}") from error
     except OSError as error:
         raise OptibenchError(f"{name} cannot be read: {error.strerror or error}.") from error
     except OptibenchError:
         raise
     except Exception as error:  # a parser's own complaint: pandas, pyarrow and json each have their kinds
         raise OptibenchError(f"{name} cannot be read as {path.suffix[1:]}: {first_line(error)}.") from error
+
+
+BEGINNINGS = (
+    # How a file begins that is no UTF-8 text, and what to do with it.
+    (b"\x1f\x8b", "it is packed with gzip. Unpack it first, with gunzip."),
+    (b"PK\x03\x04", "it is a zip archive or a spreadsheet (.xlsx). Unpack it, or save the sheet as .csv."),
+    (b"\xff\xfe", "it is UTF-16. Save it as UTF-8, for example with iconv -f utf-16 -t utf-8."),
+    (b"\xfe\xff", "it is UTF-16. Save it as UTF-8, for example with iconv -f utf-16 -t utf-8."),
+    (b"", "save it as UTF-8, for example with iconv -f latin1 -t utf-8."),
+)
+
+
+def _what_to_do(path: Path) -> str:
+    with path.open("rb") as file:
+        begin = file.read(4)
+    return next(told for beginning, told in BEGINNINGS if begin.startswith(beginning))
 
 
 def _first_bad_byte(path: Path) -> int:
@@ -77,9 +98,22 @@ def _file_rows(path: Path) -> Iterator[Row]:
     elif suffix in TEXT_SUFFIXES:
         yield from ({"text": line.strip()} for line in _lines(path) if line.strip())
     elif suffix in (".jsonl", ".ndjson"):
-        yield from _objects(json.loads(line) for line in _lines(path) if line.strip())
+        yield from _objects(_values_by_line(path))
     else:
         yield from _delimited_rows(path, "\t" if suffix == ".tsv" else None)
+
+
+def _values_by_line(path: Path) -> Iterator[Any]:
+    for number, line in enumerate(_lines(path), 1):
+        if line.strip():
+            try:
+                value = json.loads(line)
+            except json.JSONDecodeError as error:
+                raise OptibenchError(
+                    f"Line {number} of {path.name} is no JSON: {error.msg} at its character {error.colno}. "
+                    "Each line holds one object, whole."
+                ) from error
+            yield value
 
 
 def _lines(path: Path) -> Iterator[str]:
@@ -89,11 +123,17 @@ def _lines(path: Path) -> Iterator[str]:
 
 
 def _json_rows(path: Path) -> Iterator[Row]:
-    """An array's objects, read one after the other; or what one object makes, such as COCO's, which is read whole."""
+    """An array's objects, read one after the other; what one object makes, such as COCO's, which is read whole; or an
+    object a line, as many Hub data sets have them under this name too."""
     with path.open(encoding="utf-8-sig") as file:
         array = file.read(JSON_READ).lstrip().startswith("[")
     if not array:
-        value = json.loads(path.read_text(encoding="utf-8-sig"))
+        try:
+            value = json.loads(path.read_text(encoding="utf-8-sig"))
+        except json.JSONDecodeError as error:
+            if error.msg != "Extra data":
+                raise
+            value = _values_by_line(path)
         yield from boxes.rows_of_coco(value) if boxes.is_coco(value) else _objects(value)
         return
     try:
@@ -204,9 +244,13 @@ def _class_names(features: Mapping[str, Any], before: str = "") -> dict[str, lis
 
 
 def _objects(values: Any) -> Iterator[Row]:
-    for row in values if isinstance(values, list | Iterator) else [None]:
-        if not isinstance(row, dict):
-            raise OptibenchError("Expected JSON objects: one a line (.jsonl), or a list of them (.json).")
+    for row in values if isinstance(values, list | Iterator) else [values]:
+        if not isinstance(row, dict) or row is values:
+            found = f"one object with {', '.join(map(str, list(row)[:8]))}" if row is values else type(row).__name__
+            found = type(row).__name__ if not isinstance(row, dict) else found
+            raise OptibenchError(
+                f"Expected JSON objects: one a line (.jsonl), or a list of them (.json). Found: {found}."
+            )
         yield row
 
 
@@ -225,7 +269,7 @@ def _delimited_rows(path: Path, delimiter: str | None) -> Iterator[Row]:
         start, comment = start + 1, line
     if not first:
         return
-    delimiter = delimiter or max(",;\t", key=first.count)
+    delimiter = delimiter or max(",;\t|", key=first.count)
     header = next(csv.reader([comment.lstrip("# ")], delimiter=delimiter), []) if start else []
     if header:
         body = next(csv.reader(chain([first], lines), delimiter=delimiter), [])

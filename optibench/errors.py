@@ -6,7 +6,11 @@ Library code raises these; only ``cli.py`` prints them and exits with their ``ex
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
+
+PLACE = re.compile(r"Exception from |Check '.*' failed at \S+:\d+:$")
+"""Lines that only say where in OpenVINO's code something was thrown."""
 
 
 class OptibenchError(Exception):
@@ -54,9 +58,10 @@ def unknown_name(kind: str, name: str, known: Iterable[str], hint: str = "") -> 
 def first_line(error: BaseException | str, limit: int = 300) -> str:
     """The first meaningful line of an error, short enough for a table; the log has the rest."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    # OpenVINO begins with places in its own code; what is wrong comes after them.
-    lines = [line for line in lines if not line.startswith("Exception from ")] or lines
-    text = lines[0] if lines else ""
+    # OpenVINO begins with places in its own code; what is wrong comes after them, often in several lines.
+    told = [line for line in lines if not PLACE.match(line)]
+    text = " ".join(told) if told and told[0] != lines[0] else lines[0] if lines else ""
     if isinstance(error, BaseException) and not isinstance(error, OptibenchError):
         text = f"{type(error).__name__}: {text}" if text else type(error).__name__
+        text = text.rstrip(".")  # it stands within a sentence
     return text if len(text) <= limit else text[: limit - 1] + "…"

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from optibench.errors import OptibenchError, first_line, unknown_name
 
 if TYPE_CHECKING:
@@ -51,6 +53,8 @@ def _sizes_from_text(one: Input, text: str) -> Sizes:
 
 
 def _check(one: Input, sizes: Sizes, where: str) -> None:
+    if not one.ranked:
+        one = msgspec.structs.replace(one, shape=(None,) * len(sizes))
     wanted = "x".join("?" if axis is None else str(axis) for axis in one.shape) or "a scalar"
     fits = len(sizes) == len(one.shape) and all(
         size in (None, axis) for size, axis in zip(sizes, one.shape, strict=True) if axis is not None

@@ -24,6 +24,7 @@ from optibench.processors import load_processor, pad_values, processor_digest, t
 from optibench.signature import given, inputs_for, signature_of, sizes_for_data
 from optibench.spool import Spool
 from optibench.tasks.base import kind_of, tokenized
+from optibench.tasks.graph import rows_of as rows_of_graph
 from optibench.values import DataRef, Model, Shape, Value, Workload, digest_of
 
 if TYPE_CHECKING:
@@ -241,7 +242,7 @@ def _make_from_signature(folder: Path, model: Model, workload: Workload) -> dict
     if len(real) == len(own):  # nothing is left to make up
         for name in (*(f"shape-{shape.size}" for shape in workload.shapes), "evaluation", "calibration"):
             save(folder / f"{name}.npz", [real])
-        return {"labels": [], "order": list(range(_rows(real))), "names": [i.name for i in own]}
+        return {"labels": [], "order": list(range(rows_of_graph(real))), "names": [i.name for i in own]}
 
     def made(shape: Shape, seed: int) -> dict[str, numpy.ndarray]:
         return inputs_for(signature, shape, seed) | real
@@ -254,10 +255,5 @@ def _make_from_signature(folder: Path, model: Model, workload: Workload) -> dict
     one = Shape(batch=1, length=small.length)
     calibration = [made(one, workload.seed + 1000 + i) for i in range(32)]
     save(folder / "calibration.npz", calibration)
-    count = sum(map(_rows, evaluation))
+    count = sum(map(rows_of_graph, evaluation))
     return {"labels": [], "order": list(range(count)), "names": [i.name for i in signature], "synthetic": True}
-
-
-def _rows(arrays: Mapping[str, numpy.ndarray]) -> int:
-    """As graph.answers counts them."""
-    return len(next(iter(arrays.values())))

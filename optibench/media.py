@@ -76,14 +76,17 @@ def media_of(value: Any, role: str, number: int, folder: Path | None) -> Media:
 
 
 def rows_of_folder(folder: Path) -> list[dict[str, Any]]:
-    """The media files in a folder's subfolders, each labelled with its subfolder's name; [] if there are none."""
+    """The media files in a folder's subfolders, each labelled with its subfolder's name; where there are none those in
+    the folder itself, without labels; [] if there are none either."""
     kinds = {suffix: role for role, suffixes in SUFFIXES.items() for suffix in suffixes}
-    files = sorted(path for path in folder.glob("*/*") if path.suffix.lower() in kinds)
+
+    def found(pattern: str) -> list[Path]:
+        known = (path for path in folder.glob(pattern) if path.suffix.lower() in kinds)
+        return sorted(path for path in known if not path.name.startswith("."))
+
     return [
-        {kinds[path.suffix.lower()]: str(path.relative_to(folder)), "label": path.parent.name}
-        for path in files
-        if not path.name.startswith(".")
-    ]
+        {kinds[path.suffix.lower()]: str(path.relative_to(folder)), "label": path.parent.name} for path in found("*/*")
+    ] or [{kinds[path.suffix.lower()]: path.name} for path in found("*")]
 
 
 def stand_ins(role: str, count: int) -> list[Media]:
@@ -114,9 +117,20 @@ def picture(value: Any, channels: int = 3) -> Any:
                 import numpy as np
 
                 turned = Image.fromarray((np.asarray(turned) >> 8).astype(np.uint8))
+            if turned.mode in ("I", "F"):
+                _as_bytes_would_be(turned)
             return turned.convert("RGB" if channels == 3 else "L")
     except Exception as error:  # Pillow's plug-ins raise whatever their formats make them
         raise _undecodable(value, error) from error
+
+
+def _as_bytes_would_be(image: Any) -> None:
+    """Error: a picture of 32 bits a pixel that Pillow would cut at 255, or, of shares of 1, make black."""
+    most = image.getextrema()[1]
+    if not (1 < most <= 255 or most == 0):
+        raise ValueError(
+            f"it has 32 bits a pixel up to {most:g}, where 0 is black and 255 white: save it in 8 or 16 bits"
+        )
 
 
 def size_of(value: Media) -> tuple[int, int]:

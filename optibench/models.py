@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import json
+import re
 import tomllib
 from collections.abc import Callable
 from functools import cache
@@ -31,6 +32,8 @@ ARCHITECTURES = {
     "ForImageClassificationWithTeacher": "image-classification",
     "ForObjectDetection": "object-detection",
     "ForSemanticSegmentation": "image-segmentation",
+    "ForUniversalSegmentation": "image-segmentation",
+    "ForInstanceSegmentation": "image-segmentation",  # MaskFormer's, which segments by classes too
     "ForAudioClassification": "audio-classification",
     "ForCTC": "automatic-speech-recognition",
     "ForSpeechSeq2Seq": "automatic-speech-recognition",
@@ -40,6 +43,8 @@ ARCHITECTURES = {
     "ForConditionalGeneration": "text2text-generation",  # translation, say: see _rewriting_task
     "Model": "feature-extraction",
 }
+LABELLED = re.compile("For(Sequence|Token|Image|Audio)Classification|Detection$|Segmentation$")
+"""Architectures that give a number for each label."""
 PROCESSOR_FILES = ("preprocessor_config.json", "processor_config.json")
 TOKENIZERS = ("tokenizer.json", "vocab.txt", "vocab.json", "spiece.model", "sentencepiece.bpe.model")
 
@@ -172,6 +177,8 @@ def _graph(place: str, path: Path, task: str | None) -> Model:
 def _model(ref: ModelRef, path: Path, config: dict[str, Any], **flags: bool) -> Model:
     folder = path if path.is_dir() else path.parent
     names = config.get("id2label") or {}
+    if not names and path.is_dir() and LABELLED.search(str((config.get("architectures") or [""])[0])):
+        names = {number: f"LABEL_{number}" for number in range(2)}  # which transformers leaves out of the file
     labels = tuple(str(names[key]) for key in sorted(names, key=lambda k: int(k) if str(k).isdigit() else 0))
     return Model(
         ref=ref,
@@ -235,6 +242,8 @@ def inferred_task(config: dict[str, Any], folder: Path, pipeline_tag: str | None
             return "audio-classification"
         if architecture.endswith("ForConditionalGeneration") and config.get("is_encoder_decoder"):
             return "automatic-speech-recognition"  # Whisper and its kin
+    if architecture.endswith("Model") and _sees(folder):
+        return "image-feature-extraction"
     if architecture.endswith("ForConditionalGeneration") and (found := _rewriting_task(config)):
         return found
     return next((task for ending, task in ARCHITECTURES.items() if architecture.endswith(ending)), pipeline_tag)
@@ -252,6 +261,13 @@ def _hears(folder: Path) -> bool:
     return any("feature_extractor_type" in file or "feature_extractor" in file for file in files)
 
 
+def _sees(folder: Path) -> bool:
+    """Whether an image processor, and no tokenizer, prepares the model's inputs."""
+    files = (_json(folder / name) for name in PROCESSOR_FILES)
+    prepared = any("image_processor_type" in file or "image_processor" in file for file in files)
+    return prepared and not any((folder / name).is_file() for name in TOKENIZERS)
+
+
 def task_of(config: dict[str, Any], folder: Path, asked: str | None, pipeline_tag: str | None) -> str:
     """The task, asked for or inferred. Error: it cannot be told, or is not one that this version knows."""
     known = [name for name in plugins.names("task") if name != "graph"]  # which is for finished graphs
@@ -263,6 +279,8 @@ def task_of(config: dict[str, Any], folder: Path, asked: str | None, pipeline_ta
     if found in known:
         return str(found)
     what = f"This is a model for {found}, which this version does not run" if found else "Its task cannot be told"
+    if not found and config.get("architectures"):
+        what = f"Its task cannot be told from its architecture, {config['architectures'][0]}"
     if found == "text2text-generation":
         what = "This model turns texts into texts, and its files do not say what for (translation or summarization)"
     raise OptibenchError(f"{what}. Tasks: {', '.join(known)}. Give one with --task if the model can do it.")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 
-from optibench import gpus, plugins, signature, targets
+from optibench import gpus, own_precision, plugins, signature, targets
 from optibench.errors import OptibenchError, unknown_name
 from optibench.tasks.base import LENGTHS, is_generative, kind_of
 from optibench.values import PRECISIONS, Artifact, Build, Case, Host, Model, Shape, Target, Value, Workload
@@ -174,16 +174,17 @@ def plan_of(request: Request, model: Model, known: dict[str, Target], host: Host
     chosen = targets.find(list(request.targets), known)
     host = gpus.only(host, request.device)
     generative = is_generative(plugins.load("task", model.ref.task), model.config)
+    own = "fp32" if generative else own_precision.of(model)
     found: dict[Case, PlannedCase] = {}
     for target in chosen:
         away = targets.mismatch(target, host)
-        for case in _cases_of(target, request, generative):
+        for case in _cases_of(target, request, generative, own):
             if case not in found:
                 anywhere = only_build and getattr(plugins.load("backend", case.backend), "AHEAD_OF_TIME", False)
                 skip = (None if anywhere else away) or why_not(case, target, generative)
-                found[case] = PlannedCase(case=case, skip=skip)
+                found[case] = PlannedCase(case=case, skip=skip or own_precision.why_not(case.precision, own))
     cases = list(found.values())
-    reference = _reference(model, chosen, host, request)
+    reference = _reference(model, chosen, host, own)
     if reference:
         # First in every report, and always there: without it there is no speed-up to speak of.
         cases = [planned for planned in cases if planned.case != reference]
@@ -236,14 +237,14 @@ def only_like(plan: Plan, pattern: str) -> Plan:
     return msgspec.structs.replace(plan, cases=kept)
 
 
-def _cases_of(target: Target, request: Request, generative: bool) -> list[Case]:
+def _cases_of(target: Target, request: Request, generative: bool, own: str) -> list[Case]:
     found = []
     for backend in request.backends or tuple(target.backends):
         module = plugins.load("backend", backend)
         known = getattr(module, "GENERATES", module.PRECISIONS) if generative else module.PRECISIONS
         usual = tuple(precision for precision in known if precision in target.precisions)
         if not generative:
-            usual = target.backends.get(backend) or usual
+            usual = own_precision.tried(own, target.backends.get(backend) or usual)
         found += [
             Case(target=target.name, backend=backend, precision=precision) for precision in request.precisions or usual
         ]
@@ -265,16 +266,16 @@ def why_not(case: Case, target: Target, generative: bool = False) -> str | None:
     return None
 
 
-def _reference(model: Model, chosen: Sequence[Target], host: Host, request: Request) -> Case | None:
-    """fp32 on the first target that this machine is, by the first backend of that target that runs it: PyTorch, on
-    the targets that list it. A finished graph is its own reference, on the runtime that it was made for."""
+def _reference(model: Model, chosen: Sequence[Target], host: Host, precision: str) -> Case | None:
+    """The model's own precision on the first target that this machine is, by the first backend of that target that runs
+    it: PyTorch, on the targets that list it. A finished graph is its own reference, on the runtime it was made for."""
     own = {"onnx": "onnxruntime", "openvino": "openvino"}.get(model.ref.source)
     generative = is_generative(plugins.load("task", model.ref.task), model.config)
     for target in chosen:
         if targets.mismatch(target, host):
             continue
         for backend in (own,) if own else tuple(target.backends):
-            case = Case(target=target.name, backend=backend, precision="fp32")
+            case = Case(target=target.name, backend=backend, precision=precision)
             if why_not(case, target, generative) is None:
                 return case
     return None

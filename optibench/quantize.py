@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from optibench import decoders, encoder_decoder, export, tensorrt_graphs, tools, tracing
+from optibench import decoders, encoder_decoder, export, own_precision, tensorrt_graphs, tools, tracing
 from optibench.cache import Cache, Entry
 from optibench.errors import CaseFailed, OptibenchError, Unsupported, first_line
 from optibench.host import package_versions
@@ -91,7 +91,7 @@ def _as_exported(form: str, precision: str) -> bool:
 def artifact(build: Build, form: str, cache: Cache, run: export.Run) -> Artifact:
     """The build's artifact in the form asked for, from the cache or built now."""
     exported, file_format = _as_exported(form, build.precision), _file_format(form)
-    if build.model.is_graph and exported:
+    if build.model.is_graph and (exported or build.precision == own_precision.of(build.model)):
         return _given(build, file_format)
     own_recipe = recipe(build, form)
     cached = cache.get(own_recipe)
@@ -170,6 +170,12 @@ def _make(
         for name in ("export.json", "config.json", "generation_config.json"):
             if (parent_file.parent / name).exists():
                 shutil.copy(parent_file.parent / name, folder / name)
+    if form in ("onnx", "openvino") and build.precision in ("int8", "int8-dynamic"):
+        made = export.graph_file(folder, _file_format(form))
+        if own_precision.of_file(made) == "fp32":  # then it is the float graph, and no build of its own
+            raise Unsupported(
+                f"nothing in this graph can be quantized to {build.precision}: no product by fixed weights"
+            )
     if build.precision != "bf16":  # ONNX Runtime's CPU provider has no bf16 kernels to try it with
         _try(build, _file_format(form), folder, run)
     return {
@@ -189,7 +195,8 @@ def _try(build: Build, form: str, folder: Path, run: export.Run) -> None:
     except Exception as error:
         raise CaseFailed(f"The {build.precision} build does not run: {first_line(error)}") from error
     for number, output in enumerate(outputs):
-        if output.size == 0 or (np.issubdtype(output.dtype, np.floating) and np.isnan(output).any()):
+        nothing = output.size == 0 and not build.model.is_graph  # a stranger's graph may find nothing in noise
+        if nothing or (np.issubdtype(output.dtype, np.floating) and np.isnan(output).any()):
             raise CaseFailed(f"The {build.precision} build answers nothing, or NaN, in output {number}.")
 
 
@@ -205,8 +212,9 @@ def _quantize_onnx(source: Path, out: Path, precision: str, samples: Sequence[Ar
 
     def quantized_by(channel: bool) -> Any:
         model = folded_transposes(onnx_ir.load(source))
-        quantizer = _onnx_quantizer(precision, samples, channel)
-        return quantizer.quantize(model, export.tensors(samples[0]), ExportFormat.ONNX)
+        given = [_as_named(sample) for sample in samples]
+        quantizer = _onnx_quantizer(precision, given, channel)
+        return quantizer.quantize(model, export.tensors(given[0]), ExportFormat.ONNX)
 
     quantized = _by_channel_if_it_can(quantized_by)
     if precision == "int8":
@@ -214,6 +222,12 @@ def _quantize_onnx(source: Path, out: Path, precision: str, samples: Sequence[Ar
     if precision != "int8-dynamic":  # which quantizes embeddings by itself
         quantized = int8_embeddings(quantized)
     OnnxExporter.save_program(quantized, out)
+
+
+def _as_named(sample: Arrays) -> dict[str, numpy.ndarray]:
+    """Arrays as transformers' quantizers look for them: without "input.", which its own exporter puts before some names
+    and PyTorch's older one made of names itself ("input.1")."""
+    return {name.removeprefix("input."): array for name, array in sample.items()}
 
 
 def _by_channel_if_it_can(quantized_by: Callable[[bool], Any]) -> Any:
@@ -306,8 +320,9 @@ def _quantize_openvino(source: Path, out: Path, form: str, precision: str, sampl
 def _batches(model: Any, samples: Sequence[Arrays]) -> list[Arrays]:
     """A sample, and several rows at once where the graph takes them: oneDNN takes other ways for more of them, and some
     are right for a few rows alone."""
-    several = all(port.get_partial_shape()[0].is_dynamic for port in model.inputs if len(port.get_partial_shape()))
-    return [samples[0], *(tracing.batch(samples, rows) for rows in ((4, BATCH) if several else ()))]
+    firsts = [port.get_partial_shape()[0] for port in model.inputs if len(port.get_partial_shape())]
+    most = min((BATCH if axis.get_max_length() < 0 else axis.get_max_length() for axis in firsts), default=1)
+    return [samples[0], *(tracing.batch(samples, rows) for rows in (4, BATCH) if rows <= most)]
 
 
 def _openvino_quantizer(precision: str, samples: Sequence[Arrays], channel: bool) -> Any:

@@ -23,6 +23,10 @@ class Input(Value, frozen=True, kw_only=True):
     shape: tuple[int | None, ...]
     symbols: tuple[str, ...] = ()
     """What the file calls each axis that varies, such as batch ("" where it says nothing)."""
+    ranked: bool = True
+    """Whether the file says how many axes there are; if not, ``shape`` is empty until it is given."""
+    below: int | None = None
+    """Of whole numbers that pick rows of a table: how many rows it has."""
 
 
 def signature_of(path: Path) -> list[Input]:
@@ -41,44 +45,90 @@ def _openvino_inputs(path: Path) -> list[Input]:
     try:
         model = openvino.Core().read_model(path)
     except RuntimeError as error:  # the first lines name a place in OpenVINO's code, the last ones what is wrong
-        why = str(error).strip().splitlines()[-1]
+        why = str(error).strip().splitlines()[-1].rstrip(".!")
         raise OptibenchError(f"{path.name} cannot be read by OpenVINO: {why}. Fetch or save it again.") from error
     return [
         Input(
             name=port.get_any_name(),
-            kind=str(port.get_element_type().to_dtype()),
-            shape=tuple(d.get_length() if d.is_static else None for d in port.get_partial_shape()),
+            kind=_checked_kind(port.get_any_name(), str(port.get_element_type().to_dtype())),
+            shape=tuple(d.get_length() if d.is_static else None for d in _axes(port)),
+            ranked=bool(port.get_partial_shape().rank.is_static),
+            below=_rows_picked_by(port),
         )
         for port in model.inputs
     ]
+
+
+def _rows_picked_by(port: Any) -> int | None:
+    """How many rows the least of the constant tables has that a Gather picks from by this input (perhaps converted)."""
+    found: list[int] = []
+    for user in port.get_target_inputs():
+        node = user.get_node()
+        if node.get_type_name() == "Convert":
+            found += filter(None, [_rows_picked_by(node.output(0))])
+        elif node.get_type_name() == "Gather" and user.get_index() == 1:
+            table, axis = node.input_value(0).get_partial_shape(), node.input_value(2).get_node()
+            rows = table[int(axis.get_data().item())] if axis.get_type_name() == "Constant" else None
+            found += [rows.get_length()] if rows is not None and rows.is_static else []
+    return min(found, default=None)
+
+
+def _axes(port: Any) -> Any:
+    return port.get_partial_shape() if port.get_partial_shape().rank.is_static else ()
 
 
 def _onnx_inputs(path: Path) -> list[Input]:
     import onnx
 
     graph = onnx.load(path, load_external_data=False).graph
-    weights = {tensor.name for tensor in graph.initializer}  # which old files list among the inputs
+    weights = {tensor.name: tuple(tensor.dims) for tensor in graph.initializer}  # old files list them among the inputs
+    below = _rows_picked(graph, weights)
     return [
         Input(
             name=port.name,
             kind=_numpy_kind(port),
             shape=tuple(d.dim_value if d.dim_value > 0 else None for d in port.type.tensor_type.shape.dim),
             symbols=tuple(d.dim_param for d in port.type.tensor_type.shape.dim),
+            ranked=port.type.tensor_type.HasField("shape"),
+            below=below.get(port.name),
         )
         for port in graph.input
         if port.name not in weights
     ]
 
 
+def _rows_picked(graph: Any, weights: Mapping[str, tuple[int, ...]]) -> dict[str, int]:
+    """The inputs that a Gather picks rows of a weight with (perhaps cast before), and how many rows the least has."""
+    cast = {node.output[0]: node.input[0] for node in graph.node if node.op_type in ("Cast", "Identity")}
+    found: dict[str, int] = {}
+    for node in graph.node:
+        if node.op_type == "Gather" and weights.get(node.input[0]):
+            name = node.input[1]
+            while name in cast:
+                name = cast[name]
+            axis = next((attribute.i for attribute in node.attribute if attribute.name == "axis"), 0)
+            rows = weights[node.input[0]][axis]
+            found[name] = min(rows, found.get(name, rows))
+    return found
+
+
 def _numpy_kind(port: Any) -> str:
     import onnx
 
-    kind = ""
+    kind = str(port.type.WhichOneof("value")).removesuffix("_type")  # a sequence, an optional or a map
     if port.type.HasField("tensor_type"):
         kind = onnx.helper.tensor_dtype_to_np_dtype(port.type.tensor_type.elem_type).name
+    return _checked_kind(port.name, kind)
+
+
+def _checked_kind(name: str, kind: str) -> str:
+    """The element type. Error: one that no values can be made of."""
+    kind = "string" if kind == "object" or kind.startswith("|S") else kind
     if kind.lstrip("u").rstrip("0123456789") not in ("int", "float", "bool"):
         raise OptibenchError(
-            f"The graph's input {port.name!r} is no tensor of numbers, so no input can be made for it."
+            f"The graph's input {name!r} is of the type {kind}, for which no input can be made: expected tensors "
+            "of bool, int8 to uint64, or float16 to float64. Export the graph without the step that reads it (a "
+            "tokenizer, a cast), and give what that step makes."
         )
     return kind
 
@@ -108,6 +158,7 @@ def given(signature: list[Input], shapes: Mapping[str, str], file: str | None) -
     from optibench.given import said_sizes
 
     said = said_sizes(signature, shapes, file)
+    signature = [one if one.ranked else _with_axes(one, said, signature) for one in signature]
     if not said:
         return signature
     known: dict[str, int] = {}
@@ -191,10 +242,32 @@ def inputs_for(signature: list[Input], shape: Shape, seed: int) -> dict[str, num
     return made
 
 
+def _with_axes(one: Input, said: Mapping[str, tuple[int | None, ...]], signature: list[Input]) -> Input:
+    """An input whose file does not tell its axes with as many as were said. Error: none were."""
+    if one.name in said:
+        return msgspec.structs.replace(one, shape=(None,) * len(said[one.name]), ranked=True)
+    raise OptibenchError(
+        f"The file does not say how many axes the graph's input {one.name!r} ({one.kind}) has. Say its shape, for "
+        f"example --input {one.name}=1x64:{one.kind}, or give real arrays with --inputs file.npz. "
+        f"All inputs: {_all_inputs(signature)}."
+    )
+
+
+def _all_inputs(signature: list[Input]) -> str:
+    shapes = {one.name: _shown(one) or ("scalar" if one.ranked else "any shape") for one in signature}
+    return "; ".join(f"{one.name} ({one.kind}, {shapes[one.name]})" for one in signature)
+
+
+PICTURE = (1, 3, 224, 224)
+"""What an input of four axes most often is."""
+
+
 def _unknown_size(one: Input, axis: int, signature: list[Input]) -> OptibenchError:
     """With the option as it could be typed, and all inputs, so that one look is enough."""
-    example = "x".join(str(1 if number == 0 else size or 64) for number, size in enumerate(one.shape))
-    everything = "; ".join(f"{other.name} ({other.kind}, {_shown(other) or 'scalar'})" for other in signature)
+    picture = len(one.shape) == len(PICTURE) and one.shape[1] in (None, 1, 3)
+    usual = PICTURE if picture else (1, *(64 for _ in one.shape[1:]))
+    example = "x".join(str(size or usual[number]) for number, size in enumerate(one.shape))
+    everything = _all_inputs(signature)
     return OptibenchError(
         f"The graph's input {one.name!r} ({one.kind}, shape {_shown(one)}) has a free axis {axis} whose size cannot be "
         f"guessed. Say it, for example --input {one.name}={example}:{one.kind}, or give real arrays with --inputs "
@@ -211,11 +284,12 @@ def _filled(one: Input, axes: tuple[int, ...], rng: numpy.random.Generator) -> n
 
     name = one.name.lower()
     if one.kind.startswith(("float", "bool")):
-        return np.ones(axes, bool) if one.kind == "bool" else rng.standard_normal(axes).astype(one.kind)
+        return np.ones(axes, bool) if one.kind == "bool" else np.asarray(rng.standard_normal(axes)).astype(one.kind)
     if "mask" in name:
         return np.ones(axes, one.kind)
     if "type" in name or "segment" in name:
         return np.zeros(axes, one.kind)
     if "position" in name:
         return np.broadcast_to(np.arange(axes[-1]), axes).astype(one.kind)
-    return rng.integers(5, 100, axes).astype(one.kind)  # low ids exist in every vocabulary
+    most = min(100, one.below or 100)  # low ids exist in every vocabulary, the lowest are often special
+    return np.asarray(rng.integers(min(5, most - 1), most, axes)).astype(one.kind)

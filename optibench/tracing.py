@@ -5,7 +5,9 @@ With one row the batch would be fixed at 1, and with a mask of ones only the mas
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from optibench.arrays import collated
@@ -57,6 +59,9 @@ def stacked(samples: Sequence[Arrays], rows: int, second: bool) -> dict[str, num
     chosen = [half[row * len(half) // rows] for row in range(rows)]
     made = {}
     for name, first in chosen[0].items():
+        if not first.ndim:  # a scalar has no rows
+            made[name] = first
+            continue
         if is_shared(first):
             made[name] = np.concatenate([first, first[:1]]) if second else first.copy()
             continue
@@ -66,6 +71,19 @@ def stacked(samples: Sequence[Arrays], rows: int, second: bool) -> dict[str, num
         if "mask" in name and made[name].all():  # as if the first row were shorter
             made[name][0, ..., -max(1, made[name].shape[-1] // 4) :] = 0
     return made
+
+
+def without_padding(output: numpy.ndarray, inputs: Arrays) -> numpy.ndarray:
+    """An output with a vector a moment, with zeros where the inputs' mask says padding: what stands there means
+    nothing, and where all is masked runtimes differ (a softmax of nothing). Moments may be fewer than the mask's."""
+    import numpy as np
+
+    mask = next((array for name, array in inputs.items() if "mask" in name and array.ndim == 2), None)
+    if output.ndim < 3 or mask is None or len(mask) != len(output):
+        return output
+    real = (mask.mean(axis=1) * output.shape[1]).astype(int)
+    kept = np.arange(output.shape[1]) < real[:, None]
+    return np.where(kept.reshape(*kept.shape, *[1] * (output.ndim - 2)), output, 0)
 
 
 def is_shared(array: numpy.ndarray) -> bool:
@@ -88,6 +106,27 @@ def free_axes(samples: Sequence[Arrays], traced: Mapping[str, Any]) -> dict[str,
         if is_shared(samples[0][name]):
             free[name] = {0: Dim.DYNAMIC, 1: Dim.AUTO}
     return free
+
+
+@contextmanager
+def lengths_of_tensors(module: Any) -> Iterator[None]:
+    """While it lasts, ``len(tensor)`` in the code of the model is ``tensor.shape[0]``: Python wants a plain number of
+    ``len``, and so the size that is traced would be fixed (RT-DETR's batch)."""
+    import torch
+
+    def size(value: Any) -> Any:
+        return value.shape[0] if isinstance(value, torch.Tensor) and value.ndim else len(value)
+
+    names = {kind.__module__ for part in module.modules() for kind in type(part).__mro__}
+    codes = [vars(sys.modules[name]) for name in names if name in sys.modules and not name.startswith("torch")]
+    codes = [code for code in codes if "len" not in code]  # found before Python's own, as any name of the file is
+    for code in codes:
+        code["len"] = size
+    try:
+        yield
+    finally:
+        for code in codes:
+            del code["len"]
 
 
 def exact_zeros() -> None:

@@ -57,8 +57,25 @@ def _shards(index: Path) -> list[Path]:
     return files
 
 
+POINTER = b"version https://git-lfs"
+
+
+def check_content(file: Path) -> None:
+    """Error: the file holds what came in its place, a pointer of Git LFS or a web page."""
+    with file.open("rb") as stream:
+        begin = stream.read(64).lstrip().lower()
+    if begin.startswith(POINTER):
+        raise OptibenchError(
+            f"{file.name} is a pointer of Git LFS, not the file itself: it was cloned without its large files. Run git "
+            "lfs pull in that folder, or fetch the model with the Hub's own client (hf download)."
+        )
+    if begin.startswith((b"<!doctype html", b"<html")):
+        raise OptibenchError(f"{file.name} is a web page that was saved in the model's place. Fetch the file itself.")
+
+
 def check_safetensors(file: Path) -> None:
     """Checks that the header can be read and that the file is as long as it says."""
+    check_content(file)
     size = file.stat().st_size
     with file.open("rb") as stream:
         length = int.from_bytes(stream.read(8), "little")
@@ -92,6 +109,7 @@ def graph_files(path: Path) -> list[Path]:
 
 
 def _openvino_files(path: Path) -> list[Path]:
+    check_content(path)
     try:
         root = xml.etree.ElementTree.parse(path).getroot()  # noqa: S314 (expat expands no external entities)
     except xml.etree.ElementTree.ParseError as error:
@@ -101,6 +119,7 @@ def _openvino_files(path: Path) -> list[Path]:
     weights = path.with_suffix(".bin")
     if not weights.is_file():
         raise OptibenchError(f"{path.name} has no weights: put {weights.name} beside it.")
+    check_content(weights)
     return [path, weights]
 
 
@@ -109,20 +128,27 @@ def _onnx_files(path: Path) -> list[Path]:
         import onnx
     except ImportError as error:
         raise OptibenchError("Reading an .onnx file needs onnx: pip install 'optibench[onnxruntime]'") from error
+    check_content(path)
     try:
         model = onnx.load(path, load_external_data=False)
         if not model.graph.node:
             raise ValueError("it holds no graph")
     except Exception as error:  # protobuf raises its own, which has moved between versions
         raise OptibenchError(f"{path.name} is not an ONNX model that can be read: {first_line(error)}.") from error
-    names: set[str] = set()
+    ends: dict[str, int] = {}
     for tensor in model.graph.initializer:
-        names |= {entry.value for entry in tensor.external_data if entry.key == "location"}
+        said = {entry.key: entry.value for entry in tensor.external_data}
+        if "location" in said:
+            end = int(said.get("offset", 0)) + int(said.get("length", 0))
+            ends[said["location"]] = max(end, ends.get(said["location"], 0))
     files = [path]
-    for name in sorted(names):
+    for name, end in sorted(ends.items()):
         if Path(name).is_absolute() or ".." in Path(name).parts or re.match(r"^[a-zA-Z]:", name):
             raise OptibenchError(f"{path.name} keeps weights outside its folder ({name!r}), which is refused.")
         if not (path.parent / name).is_file():
             raise OptibenchError(f"{path.name} keeps weights in {name}, which is not beside it. Put it there.")
+        check_content(path.parent / name)
+        if (size := (path.parent / name).stat().st_size) < end:
+            raise _damaged(path.parent / name, f"it has {size} bytes where {path.name} reads up to byte {end}")
         files.append(path.parent / name)
     return files

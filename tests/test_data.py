@@ -156,7 +156,12 @@ def test_labels_of_the_hubs_parquet_files_know_their_names(tmp_path: Path) -> No
         ("a.csv", b"text,label\ngood,1,\n", "Line 2 has 3 fields, the header 2"),
         ("a.json", b"{}", "JSON objects"),
         ("a.jsonl", b"[1]\n", "JSON objects"),
-        ("a.jsonl", b"{\n", "cannot be read as jsonl"),
+        ("a.jsonl", b'{"text": "a", "label": 1}\n{"text"\n', "Line 2 of a.jsonl is no JSON"),
+        ("a.json", b'{"data": [{"text": "a"}]}', "Found: one object with data"),
+        ("a.csv", "text,label\na,1\n".encode("utf-16"), "it is UTF-16"),
+        ("a.csv", b"\x1f\x8b\x08\x00text", "packed with gzip"),
+        ("a.csv", b"PK\x03\x04\xff\xff", "a spreadsheet"),
+        ("a.csv.gz", b"\x1f\x8b", "Unpack it first"),
         ("a.parquet", b"not parquet", "cannot be read as parquet"),
         ("a.xlsx", b"x", "expected one of .csv"),
         ("a.csv", b"a,b\n1,2\n", "Its columns are: a, b"),
@@ -166,6 +171,21 @@ def test_what_cannot_be_read_is_said(tmp_path: Path, name: str, content: bytes, 
     (tmp_path / name).write_bytes(content)
     with pytest.raises(OptibenchError, match=words):
         data.rows(str(tmp_path / name), ROLES, {})
+
+
+def test_objects_by_line_are_read_under_the_name_json_too(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text('{"text": "good", "label": 1}\n{"text": "bad", "label": 0}\n')
+    assert [row["text"] for row in data.rows(str(tmp_path / "a.json"), ROLES, {})] == ["good", "bad"]
+
+
+def test_a_table_may_be_divided_by_bars(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("text|label\ngood, really|1\n")
+    assert list(data.rows(str(tmp_path / "a.csv"), ROLES, {})) == [{"text": "good, really", "label": "1"}]
+
+
+def test_texts_that_parquet_holds_as_bytes_are_texts(tmp_path: Path) -> None:
+    pyarrow.parquet.write_table(pyarrow.table({"text": ["é".encode()], "label": [1]}), tmp_path / "a.parquet")
+    assert list(data.rows(str(tmp_path / "a.parquet"), ROLES, {})) == [{"text": "é", "label": 1}]
 
 
 def test_the_byte_that_is_no_text_is_told_wherever_it_stands(tmp_path: Path) -> None:

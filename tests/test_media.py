@@ -112,6 +112,33 @@ def test_a_folder_of_folders_is_a_data_set(folder: Path) -> None:
     assert all(media.picture(row["image"]).mode == "RGB" for row in rows)
 
 
+def test_pictures_without_folders_have_no_labels(tmp_path: Path) -> None:
+    Image.new("RGB", (4, 4)).save(tmp_path / "b.png")
+    (found,) = data.rows(str(tmp_path), {"image": ("image",), "label?": ("label",)}, {})
+    assert set(found) == {"image"}
+
+
+def test_the_hubs_table_beside_pictures_names_them(tmp_path: Path) -> None:
+    Image.new("RGB", (4, 4)).save(tmp_path / "b.png")
+    (tmp_path / "metadata.csv").write_text("file_name,label\nb.png,cat\n")
+    (found,) = data.rows(str(tmp_path), {"image": ("file_name",), "label": ("label",)}, {})
+    assert found["label"] == "cat"
+
+
+def test_a_folder_of_splits_names_one_of_them(tmp_path: Path) -> None:
+    (tmp_path / "train" / "cat").mkdir(parents=True)
+    Image.new("RGB", (4, 4)).save(tmp_path / "train" / "cat" / "b.png")
+    with pytest.raises(OptibenchError, match=r"one level down: give one of them, such as .*train"):
+        data.rows(str(tmp_path), {"image": ("image",), "label": ("label",)}, {})
+
+
+@pytest.mark.parametrize("white", [np.int32(65535), np.float32(1), np.float32(65535)])
+def test_a_picture_whose_white_is_not_told_is_refused(tmp_path: Path, white: Any) -> None:
+    Image.fromarray(np.full((4, 4), white)).save(tmp_path / "a.tif")
+    with pytest.raises(OptibenchError, match="32 bits a pixel"):
+        media.picture(media.Media(tmp_path / "a.tif", "row 1"))
+
+
 def test_paths_in_a_table_go_from_the_table(folder: Path) -> None:
     (folder / "list.csv").write_text("image,label\ncat/1.png,cat\n")
     (row,) = data.rows(str(folder / "list.csv"), ROLES, {})

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from optibench import media, media_inputs
 from optibench.arrays import batches_of, save
+from optibench.errors import OptibenchError
 from optibench.tasks import pictures, sounds, zero_shot_image_classification
 from optibench.tasks.base import Pair
 from optibench.values import Model, Shape
@@ -102,3 +104,8 @@ def test_every_picture_is_compared_with_all_labels_of_the_data() -> None:
     assert encoded.labels == [1.0, 0.0, 1.0]
     assert encoded.shared["input_ids"].shape == (2, 2)
     assert len(list(encoded.inputs)) == 3
+
+
+def test_a_sound_in_which_nothing_can_be_heard_names_its_row() -> None:
+    with pytest.raises(OptibenchError, match=r"The sound of a row lasts 0\.0006 seconds"):
+        list(sounds.encoded([{"audio": np.zeros(10, np.float32)}], SimpleNamespace(sampling_rate=16_000)))

@@ -169,3 +169,25 @@ def test_pooling_is_what_the_model_says(config: dict[str, Any], way: str) -> Non
 def test_a_pooling_that_is_not_known_is_refused(ways: list[str]) -> None:
     with pytest.raises(OptibenchError, match=f"pools its tokens by {' and '.join(ways)}"):
         models.pooling_of({f"pooling_mode_{way}": True for way in ways}, "user/model")
+
+
+def test_a_task_that_cannot_be_told_names_the_architecture(folder: Path) -> None:
+    with pytest.raises(OptibenchError, match="cannot be told from its architecture, DPTForDepthEstimation"):
+        models.task_of({"architectures": ["DPTForDepthEstimation"]}, folder, None, None)
+
+
+def test_a_bare_model_beside_an_image_processor_sees(folder: Path) -> None:
+    config = {"architectures": ["Dinov2Model"]}
+    (folder / "preprocessor_config.json").write_text(json.dumps({"image_processor_type": "BitImageProcessor"}))
+    assert models.inferred_task(config, folder) == "image-feature-extraction"
+    (folder / "tokenizer.json").write_text("{}")
+    assert models.inferred_task(config, folder) == "feature-extraction"
+
+
+@pytest.mark.parametrize(("architecture", "count"), [("BertForSequenceClassification", 2), ("BertForMaskedLM", 0)])
+def test_two_labels_without_names_are_left_out_of_a_config(folder: Path, architecture: str, count: int) -> None:
+    """transformers writes no id2label where it is its own default."""
+    config = json.loads((folder / "config.json").read_text()) | {"architectures": [architecture]}
+    config.pop("id2label", None)
+    (folder / "config.json").write_text(json.dumps(config))
+    assert models.resolve(str(folder)).labels == ("LABEL_0", "LABEL_1")[:count]

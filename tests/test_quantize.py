@@ -7,9 +7,11 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 import torch
+from onnx import TensorProto, helper, numpy_helper
 
 from optibench import export, quantize
 from optibench.errors import Unsupported
@@ -54,3 +56,20 @@ def test_a_depthwise_convolution_over_time_is_quantized_with_samples_of_several_
     exact, found = (onnxruntime.InferenceSession(path).run(None, dict(samples[1]))[0]
                     for path in (source, tmp_path / "int8.onnx"))  # fmt: skip
     assert 0 < abs(found - exact).max() < 0.05 * abs(exact).max()
+
+
+def test_an_input_that_bears_the_older_exporters_name_is_fed(tmp_path: Path) -> None:
+    """torch.onnx named inputs input.1; transformers' quantizer takes "input." for its own mark and found none."""
+    weight = np.random.default_rng(0).standard_normal((64, 64)).astype(np.float32)
+    graph = helper.make_graph(
+        [helper.make_node("MatMul", ["input.1", "w"], ["y"])],
+        "g",
+        [helper.make_tensor_value_info("input.1", TensorProto.FLOAT, [1, 64])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 64])],
+        [numpy_helper.from_array(weight, "w")],
+    )
+    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+    onnx.save(made, tmp_path / "a.onnx")
+    samples = [{"input.1": weight[row : row + 1]} for row in range(8)]
+    quantize._quantize_onnx(tmp_path / "a.onnx", tmp_path / "q.onnx", "int8", samples)
+    assert "QuantizeLinear" in {node.op_type for node in onnx.load(tmp_path / "q.onnx").graph.node}

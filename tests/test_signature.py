@@ -109,7 +109,7 @@ def test_openvino_weights_that_are_cut_off_are_told_in_its_own_words(tmp_path: P
 
 
 def test_an_input_that_is_no_number_is_named(tmp_path: Path) -> None:
-    with pytest.raises(OptibenchError, match="'words' is no tensor of numbers"):
+    with pytest.raises(OptibenchError, match="'words' is of the type string"):
         signature_of(graph(tmp_path, {"words": (TensorProto.STRING, ["b"])}))
 
 

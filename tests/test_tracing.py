@@ -66,3 +66,30 @@ def test_a_small_epsilon_is_no_zero_so_a_row_of_padding_has_a_norm_in_onnx_too(t
     session = onnxruntime.InferenceSession(tmp_path / "norm.onnx")
     (answer,) = session.run(None, {session.get_inputs()[0].name: np.array([[0, 0, 0], [1, 1, 1]], np.float32)})
     assert np.array_equal(np.round(answer, 3), [[0, 0, 0], [1, 1, 1]])
+
+
+def test_the_length_of_a_tensor_is_not_fixed_while_it_is_traced() -> None:
+    """As in detectors whose code counts its rows by len()."""
+
+    class Counting(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return torch.zeros(len(x), 2) + x
+
+    module, free = Counting(), {"x": {0: torch.export.Dim.DYNAMIC}}
+    with tracing.lengths_of_tensors(module):
+        exported = torch.export.export(module, (), {"x": torch.ones(2, 2)}, dynamic_shapes=free)
+    assert exported.module()(x=torch.ones(5, 2)).shape == (5, 2)
+    assert "len" not in globals()
+
+
+def test_what_stands_at_padding_is_not_looked_at() -> None:
+    output = np.ones((2, 4, 3), np.float32)
+    found = tracing.without_padding(output, {"attention_mask": np.array([[1] * 6 + [0] * 2, [1] * 8])})
+    assert found.sum(axis=(1, 2)).tolist() == [9, 12]
+    assert tracing.without_padding(output, {"pixel_values": output}) is output
+
+
+def test_a_scalar_of_a_graph_is_no_row() -> None:
+    samples = [{"scale": np.float32(2) * np.ones(()), "x": np.ones((1, 3), np.float32)}] * 4
+    batch = tracing.batch(samples, rows=2)
+    assert (batch["scale"].shape, batch["x"].shape) == ((), (2, 3))

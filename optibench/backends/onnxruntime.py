@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from optibench import own_precision
 from optibench.backends.base import Session, generates, main_precision, missing
 from optibench.errors import CaseFailed, Unsupported
 from optibench.values import Artifact, Build, Executed, Job, Target
@@ -77,10 +78,12 @@ def recipe(build: Build) -> dict[str, Any] | None:
 
     if build.model.ref.source == "openvino" or _refused(build):
         return None  # nothing can be built; prepare says why
+    if build.model.is_graph and build.precision in ("fp32", "tf32", own_precision.of(build.model)):
+        return None
     if build.precision in ("fp32", "tf32"):
         from optibench.export import recipe as export_recipe
 
-        return None if build.model.is_graph else export_recipe(build, FORMAT)
+        return export_recipe(build, FORMAT)
     return quantize.recipe(build, _form(build.precision))
 
 
@@ -174,7 +177,7 @@ class ONNXRuntimeSession:
         return self.session.run(None, inputs)
 
     def arrays(self, outputs: Any) -> dict[str, numpy.ndarray]:
-        return dict(zip(self.outputs, outputs, strict=True))
+        return tensors_of(dict(zip(self.outputs, outputs, strict=True)))
 
     def executed(self, inputs: Any) -> Executed:
         """Read off the profile of one run, in a session of its own: fusion changes the graph after providers are
@@ -187,13 +190,37 @@ def fed(declared: Mapping[str, Any], inputs: Mapping[str, numpy.ndarray]) -> dic
     """The inputs that the graph declares, in its element types; those that are lacking are made (``zeros_for``)."""
     import numpy as np
 
-    kinds = {"tensor(int32)": np.int32, "tensor(int64)": np.int64, "tensor(bool)": np.bool_}
     made = {name: zeros_for(name, inputs) for name in declared if name not in inputs}
     return {
-        name: np.ascontiguousarray(array, dtype=kinds.get(declared[name].type, array.dtype))
+        name: np.asarray(array, dtype=_kind_declared(declared[name].type, array), order="C")
         for name, array in (*inputs.items(), *made.items())
         if name in declared
     }
+
+
+def _kind_declared(declared: str, array: numpy.ndarray) -> Any:
+    """The element type that a graph takes this array in: floats stay floats, of the width that it declares."""
+    import numpy as np
+
+    whole = {"tensor(int32)": np.int32, "tensor(int64)": np.int64, "tensor(bool)": np.bool_}
+    floats = {"tensor(float16)": np.float16, "tensor(float)": np.float32, "tensor(double)": np.float64}
+    return whole.get(declared) or (floats.get(declared) if array.dtype.kind == "f" else None) or array.dtype
+
+
+def tensors_of(outputs: Mapping[str, Any]) -> dict[str, numpy.ndarray]:
+    """The tensors of numbers among a graph's outputs: those of a sequence numbered, a sequence of maps (what converted
+    scikit-learn classifiers give) as one table. Texts, and optional outputs that are not there, are left out."""
+    import numpy as np
+
+    found: dict[str, numpy.ndarray] = {}
+    for name, value in outputs.items():
+        if not isinstance(value, list):
+            found[name] = np.asarray(value)
+        elif value and isinstance(value[0], dict):
+            found[name] = np.asarray([[*one.values()] for one in value])
+        else:
+            found |= {f"{name}.{number}": np.asarray(one) for number, one in enumerate(value)}
+    return {name: array for name, array in found.items() if array.dtype.kind not in "OUS"}
 
 
 def on_cpu(path: Path, settings: Any, profile: str = "") -> Any:

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from optibench import own_precision
 from optibench.backends.base import Session, generates, main_precision, missing
 from optibench.errors import CaseFailed, Unsupported
 from optibench.static_shapes import OPTION, StaticShapes
@@ -52,10 +53,12 @@ def recipe(build: Build) -> dict[str, Any] | None:
     """The export's key (one graph serves every floating-point precision), or that of its quantized form."""
     from optibench import quantize
 
+    if build.model.is_graph and build.precision in (*HINTS, own_precision.of(build.model)):
+        return None
     if build.precision in HINTS:
         from optibench.export import recipe as export_recipe
 
-        return None if build.model.is_graph else export_recipe(build, FORMAT)
+        return export_recipe(build, FORMAT)
     return quantize.recipe(build, _form(build))
 
 
@@ -116,15 +119,15 @@ class OpenVINOSession:
 
         self.device = device
         core = openvino.Core()
-        model: Any = path
+        model = core.read_model(path)
         if shapes:
-            model = in_shapes(core.read_model(path), shapes)
+            model = in_shapes(model, shapes)
+        # As the file has them: what is compiled may bear names of inner tensors beside.
+        self.outputs = [_name_of(port, number) for number, port in enumerate(model.outputs)]
         self.compiled = core.compile_model(model, device, dict(settings))
         self.request = self.compiled.create_infer_request()
         self.inputs = {name: port for port in self.compiled.inputs for name in port.get_names()}
-        self.outputs = [
-            min(port.get_names(), default=f"output_{number}") for number, port in enumerate(self.compiled.outputs)
-        ]
+        self.stateful = bool(self.request.query_state())
 
     def feed(self, inputs: Mapping[str, numpy.ndarray]) -> dict[str, numpy.ndarray]:
         import numpy as np
@@ -134,12 +137,14 @@ class OpenVINOSession:
         lacking = [port.get_any_name() for port in self.compiled.inputs if not port.get_names() & set(inputs)]
         made = {name: zeros_for(name, inputs) for name in lacking}
         return {
-            name: np.ascontiguousarray(array, dtype=self.inputs[name].get_element_type().to_dtype())
+            name: np.asarray(array, dtype=self.inputs[name].get_element_type().to_dtype(), order="C")
             for name, array in (*inputs.items(), *made.items())
             if name in self.inputs
         }
 
     def call(self, inputs: dict[str, numpy.ndarray]) -> Any:
+        if self.stateful:  # each call begins anew: else the work, and the answer, would hang on how many were before
+            self.request.reset_state()
         return self.request.infer(inputs)
 
     def arrays(self, outputs: Any) -> dict[str, numpy.ndarray]:
@@ -154,7 +159,7 @@ class OpenVINOSession:
             if "layerType" not in info or info["layerType"].astype(str) not in HEAVY:
                 continue
             name = NAMES.get(info["runtimePrecision"].astype(str), "other")
-            if name.startswith("int"):
+            if name.startswith("int") or name == "fp16":  # as files keep their weights by default
                 name = NAMES.get(node.input(0).get_element_type().get_type_name(), "other")
             operations[name] = operations.get(name, 0) + 1
         return Executed(
@@ -178,6 +183,11 @@ def in_shapes(model: Any, shapes: Mapping[str, tuple[int, ...]]) -> Any:
             f"{name!r} is {shape} whatever the inputs' shapes, and this device compiles fixed shapes alone"
         )
     return model
+
+
+def _name_of(port: Any, number: int) -> str:
+    """The name of an output, of several one that is no mere number."""
+    return min(port.get_names(), key=lambda name: (name.isdigit(), name), default=f"output_{number}")
 
 
 def settings_for(precision: str) -> dict[str, Any]:
@@ -235,9 +245,7 @@ def _static(path: Path, device: str, settings: dict[str, Any], job: Job) -> Stat
 
     model = openvino.Core().read_model(path)
     free = {
-        min(port.get_names(), default=f"output_{number}"): [
-            axis for axis, size in enumerate(port.get_partial_shape()) if size.is_dynamic
-        ]
+        _name_of(port, number): [axis for axis, size in enumerate(port.get_partial_shape()) if size.is_dynamic]
         for number, port in enumerate(model.outputs)
     }
     names = [name for port in model.inputs for name in port.get_names()]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -14,10 +15,13 @@ from optibench.tasks.labels import some
 if TYPE_CHECKING:
     import numpy
 
+    from optibench.tasks.base import Arrays
     from optibench.values import Model
 
 INPUT = "image"
 AUTO_CLASS = "AutoModelForSemanticSegmentation"
+BY_MASKS = re.compile("For(Universal|Instance)Segmentation$")
+"""Architectures that give masks, and a class for each (Mask2Former, MaskFormer, EoMT), and no class for a pixel."""
 COLUMNS = {"image": pictures.IMAGE, "mask?": ("mask", "annotation", "segmentation", "seg_map", "label", "labels")}
 HAS_TOP1 = True
 UNCOMPARED = 3
@@ -26,6 +30,14 @@ IGNORED = 255
 """A mask's number for "not to be judged": the field's custom."""
 STRIP = 64
 """Rows of pixels that are judged at a time: a large picture's maps whole would take gigabytes."""
+
+
+def auto_class(model: Model) -> str:
+    """By what the checkpoint's own class gives."""
+    own = str((model.config.get("architectures") or [""])[0])
+    if not (found := BY_MASKS.search(own)):
+        return AUTO_CLASS
+    return f"AutoModelFor{found[1]}Segmentation"
 
 
 def encode(rows: Sequence[Mapping[str, Any]], processor: Any, model: Model, seed: int) -> Encoded:
@@ -70,7 +82,7 @@ def answers(
     three rows of counts by class: pixels found right, found, and true."""
     import numpy as np
 
-    logits = np.asarray(first_output(outputs, "logits"), np.float32)
+    logits = _by_class(outputs)
     down, right = (max(1, -(-side // MOST_A_SIDE)) for side in logits.shape[2:])
     grids = [one[:, ::down, ::right].reshape(len(one), -1).T for one in logits]
     if "_mask" in inputs:
@@ -78,6 +90,21 @@ def answers(
     else:
         counts = [np.zeros((UNCOMPARED, logits.shape[1]), np.float32)] * len(logits)
     return [np.concatenate([grid, mine]) for grid, mine in zip(grids, counts, strict=True)]
+
+
+def _by_class(outputs: Arrays) -> numpy.ndarray:
+    """A score for each class at each pixel. Of masks that have a class each it is the sum of the masks that are likely
+    to be of the class, as in transformers' own post-processing; the last class is "nothing"."""
+    import numpy as np
+
+    if "masks_queries_logits" not in outputs:
+        return np.asarray(first_output(outputs, "logits"), np.float32)
+    classes = np.asarray(outputs["class_queries_logits"], np.float32)
+    shares = np.exp(classes - classes.max(axis=-1, keepdims=True))
+    shares = (shares / shares.sum(axis=-1, keepdims=True))[..., :-1]
+    masks = 1 / (1 + np.exp(-np.clip(np.asarray(outputs["masks_queries_logits"], np.float32), -80, 80)))
+    found: numpy.ndarray = np.einsum("bqc,bqhw->bchw", shares, masks, optimize=True)
+    return found
 
 
 def _counts(logits: numpy.ndarray, mask: numpy.ndarray) -> numpy.ndarray:

@@ -30,4 +30,6 @@ def encoded(rows: Sequence[Mapping[str, Any]], processor: Any, model: Model) -> 
                 f"The model's image processor cannot take the picture of {getattr(row['image'], 'name', 'a row')}: "
                 f"{first_line(error)}."
             ) from error
-        yield {name: np.asarray(found[name])[0] for name in found if np.asarray(found[name]).dtype != object}
+        arrays = {name: np.asarray(found[name]) for name in found}
+        # What is no array, or empty, is for the processor's own later steps.
+        yield {name: array[0] for name, array in arrays.items() if array.dtype != object and array.ndim and len(array)}

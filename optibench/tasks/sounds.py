@@ -11,6 +11,8 @@ from optibench.errors import OptibenchError, first_line
 if TYPE_CHECKING:
     import numpy
 
+LEAST_SECONDS = 0.05
+"""Two frames of 25 milliseconds, 20 apart: what speech models look at. One frame alone breaks some."""
 AUDIO = ("audio", "sound", "file_name", "file", "path", "audio_path", "wav")
 
 
@@ -36,6 +38,11 @@ def encoded(
     rate = rate_of(extractor)
     for row in rows:
         wave = media.wave(row["audio"], rate)
+        if len(wave) < LEAST_SECONDS * rate:
+            raise OptibenchError(
+                f"The sound of {getattr(row['audio'], 'name', 'a row')} lasts {len(wave) / rate:.4f} seconds, in which "
+                f"models hear nothing: they look at {LEAST_SECONDS} at least. Leave the row out."
+            )
         size = (window_of(extractor) if windows is not None else None) or len(wave)
         parts = [wave[start : start + size] for start in range(0, len(wave), size)]
         if windows is not None:

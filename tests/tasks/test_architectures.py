@@ -51,7 +51,11 @@ def build_of(folder: Path, task: str, cache: Cache) -> tuple[Build, Plan]:
 
 
 @pytest.mark.parametrize(
-    "name", ["DistilBERT answers", "ResNet", "CLIP", "SegFormer", "DETR", "Wav2Vec2 with a mask", "AST"]
+    "name",
+    [
+        *("DistilBERT answers", "mT5's encoder", "BART entails", "ResNet", "CLIP", "DINOv3", "SegFormer", "MaskFormer"),
+        *("DETR", "RT-DETR", "Wav2Vec2 with a mask", "AST"),
+    ],
 )
 def test_an_export_answers_as_the_model_does_on_data_it_was_not_traced_with(
     tmp_path: Path, cache_root: Path, name: str

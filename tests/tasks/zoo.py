@@ -51,6 +51,21 @@ HEARING = {
     "num_feat_extract_layers": 3,
 }
 STAGES = {"hidden_sizes": [16, 32, 32, 64], "depths": [1, 1, 1, 1]}
+DETR = {
+    "d_model": 32,
+    **dict.fromkeys(("encoder_layers", "decoder_layers"), 1),
+    **dict.fromkeys(("encoder_attention_heads", "decoder_attention_heads"), 2),
+    **dict.fromkeys(("encoder_ffn_dim", "decoder_ffn_dim"), 64),
+}
+BACKBONE = {
+    "model_type": "swin",
+    "image_size": 64,
+    "patch_size": 4,
+    "embed_dim": 16,
+    "depths": [1] * 4,
+    "num_heads": [1, 1, 2, 2],
+    "window_size": 2,
+}
 LETTERS = ["<pad>", "<s>", "</s>", "<unk>", "|", *"abcdefghijklmnopqrstuvwxyz'"]
 NLI = {"id2label": {0: "contradiction", 1: "neutral", 2: "entailment"}, "num_labels": 3}
 TAGS = {"id2label": {0: "O", 1: "B-PER", 2: "I-PER"}, "num_labels": 3}
@@ -136,6 +151,24 @@ ZOO: Zoo = {
         "zero-shot-classification",
         ("DebertaV2ForSequenceClassification", "DebertaV2Config", {**TEXT, **NLI}, write_tokenizer),
     ),
+    "mT5's encoder": (
+        "feature-extraction",
+        (
+            "MT5EncoderModel",
+            "MT5Config",
+            {"vocab_size": len(WORDS) + 5, "d_model": 64, "d_kv": 16, "d_ff": 128, "num_layers": 2, "num_heads": 4},
+            write_tokenizer,
+        ),
+    ),
+    "BART entails": (
+        "text-classification",
+        (
+            "BartForSequenceClassification",
+            "BartConfig",
+            {**DETR, **NLI, "vocab_size": len(WORDS) + 5, "max_position_embeddings": 130, "eos_token_id": 3},
+            write_tokenizer,
+        ),
+    ),
     "BERT retrieves": ("text-retrieval", ("BertModel", "BertConfig", TEXT, write_tokenizer)),
     "ViT": ("image-classification", ("ViTForImageClassification", "ViTConfig", {**SMALL, "num_labels": 7}, SQUARE)),
     "ResNet": (
@@ -208,6 +241,50 @@ ZOO: Zoo = {
             pictures("SegformerImageProcessor", size={"height": 64, "width": 64}),
         ),
     ),
+    "MaskFormer": (
+        "image-segmentation",
+        (
+            "MaskFormerForInstanceSegmentation",
+            "MaskFormerConfig",
+            {
+                "backbone_config": {**BACKBONE, "out_features": ["stage1", "stage2", "stage3", "stage4"]},
+                "decoder_config": {"model_type": "detr", **DETR, "num_queries": 6},
+                "fpn_feature_size": 32,
+                "mask_feature_size": 32,
+                "num_labels": 4,
+            },
+            pictures("MaskFormerImageProcessor", size={"height": 64, "width": 64}),
+        ),
+    ),
+    "RT-DETR": (
+        "object-detection",
+        (
+            "RTDetrForObjectDetection",
+            "RTDetrConfig",
+            {
+                "backbone_config": {
+                    "model_type": "rt_detr_resnet",
+                    **STAGES,
+                    "embedding_size": 16,
+                    "layer_type": "basic",
+                    "out_features": ["stage2", "stage3", "stage4"],
+                },
+                "encoder_in_channels": [32, 32, 64],
+                "decoder_in_channels": [32, 32, 32],
+                "encoder_hidden_dim": 32,
+                "encoder_ffn_dim": 64,
+                "encoder_attention_heads": 2,
+                "d_model": 32,
+                "decoder_ffn_dim": 64,
+                "decoder_layers": 1,
+                "decoder_attention_heads": 2,
+                "num_queries": 10,
+                "num_labels": 7,
+            },
+            pictures("RTDetrImageProcessor", size={"height": 64, "width": 64}),
+        ),
+    ),
+    "DINOv3": ("image-feature-extraction", ("DINOv3ViTModel", "DINOv3ViTConfig", SMALL, SQUARE)),
     "YOLOS": (
         "object-detection",
         (
@@ -222,19 +299,7 @@ ZOO: Zoo = {
         (
             "DetrForObjectDetection",
             "DetrConfig",
-            {
-                "use_timm_backbone": False,
-                "use_pretrained_backbone": False,
-                "d_model": 32,
-                "encoder_layers": 1,
-                "decoder_layers": 1,
-                "encoder_attention_heads": 2,
-                "decoder_attention_heads": 2,
-                "encoder_ffn_dim": 64,
-                "decoder_ffn_dim": 64,
-                "num_queries": 10,
-                "num_labels": 7,
-            },
+            {**DETR, "use_timm_backbone": False, "use_pretrained_backbone": False, "num_queries": 10, "num_labels": 7},
             pictures("DetrImageProcessor", size={"shortest_edge": 64, "longest_edge": 96}),
         ),
     ),
