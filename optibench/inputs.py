@@ -92,6 +92,9 @@ def rows_of(model: Model, workload: Workload) -> Rows:
             calibration = [task.row_of(str(row["text"])) for row in calibration]
     if workload.input_file or workload.input_shapes:
         return Rows(sources=Sources(evaluation=None, calibration=_given_ref(workload)), evaluation=[], calibration=[])
+    if model.ref.task == "graph":
+        noise = DataRef(id="noise of the graph's own inputs", sha256=digest_of(workload.seed), count=32)
+        return Rows(sources=Sources(evaluation=None, calibration=noise), evaluation=[], calibration=[])
     judged = bool(workload.dataset) or set(task.COLUMNS) == {"text"}
     return Rows(
         sources=Sources(

@@ -183,6 +183,11 @@ def accuracy(comparison: Comparison) -> list[str]:
         judged = f"Accuracy is {metric}{on}."
     elif workload.dataset:
         judged = f"Accuracy was not measured: no case has a score on {_data(workload.dataset)}."
+    elif comparison.model.task == "graph":
+        judged = (
+            "Accuracy was not measured: what this graph is for is not known. Put its tokenizer or processor beside it, "
+            "and give --task and --dataset."
+        )
     else:
         model = shlex.quote(comparison.model.id)
         judged = (

@@ -221,6 +221,8 @@ def test_a_file_that_is_quantized_already_is_run_as_it_is(optibench: Optibench, 
     found = case(tmp_path / "run")
     assert (found["precision"], found["status"], found["verdict"]) == ("int8", "ok", "reference")
     assert found["executed"]["precision"] == "int8"
+    assert "Calibrated with noise of the graph's own inputs" in done.stdout
+    assert "Accuracy was not measured: what this graph is for is not known" in done.stdout
 
 
 def test_ids_are_rows_of_the_table_that_they_pick_from(optibench: Optibench, tmp_path: Path) -> None:
