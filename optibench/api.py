@@ -167,12 +167,13 @@ def run(
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "plan": msgspec.to_builtins(planned),
     }
-    folder.write_plan(start)
-    try:
-        return go_on(folder, planned, start, say, launch)
-    except OptibenchError:
-        folder.discard_if_empty()
-        raise
+    with folder.alone():  # before the plan: of two that were begun at once, the second must not touch the first's
+        folder.write_plan(start)
+        try:
+            return go_on(folder, planned, start, say, launch)
+        except OptibenchError:
+            folder.discard_if_empty()
+            raise
 
 
 def compare_sides(

@@ -43,7 +43,8 @@ def resume(
     if wait_quiet_seconds is not None:
         request = msgspec.structs.replace(planned.request, wait_quiet_seconds=wait_quiet_seconds)
         planned = msgspec.structs.replace(planned, request=request)
-    return go_on(folder, planned, start, say, launch)
+    with folder.alone():
+        return go_on(folder, planned, start, say, launch)
 
 
 def more_rounds(
@@ -61,7 +62,10 @@ def more_rounds(
     folder = store.open_run(directory)
     planned, start = _begun(folder)
     _check_same_ground(folder)
-    return go_on(folder, planned, start, say, launch, more=lambda p: p.more(_named(planned, cases), seconds, enough))
+    with folder.alone():
+        return go_on(
+            folder, planned, start, say, launch, more=lambda p: p.more(_named(planned, cases), seconds, enough)
+        )
 
 
 def measure_again(

@@ -25,6 +25,7 @@ from optibench.commands.leaderboard import leaderboard
 from optibench.commands.lists import list_backends, list_targets
 from optibench.commands.publish import publish
 from optibench.commands.report import report
+from optibench.commands.shared import drop_standard_output
 from optibench.errors import OptibenchError
 from optibench.options import INTERRUPTED, Commands
 
@@ -73,12 +74,6 @@ def open_standard_streams() -> None:
             os.fstat(descriptor)
         except OSError:
             os.open(os.devnull, os.O_RDWR)
-
-
-def drop_standard_output() -> None:
-    """What could not be written stays in the buffer: Python would write it again at its end, and exit with 120."""
-    if sys.stdout:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def main() -> NoReturn:

@@ -109,6 +109,7 @@ def _case(
     mine, base = run.case(name), baseline.case(name)
     new, old = (one.at(shape) if one and one.status == "ok" else None for one in (mine, base))
     reason = pair.reason if pair and pair.status != "ok" else _not_measured(mine, new, base, old)
+    reason = reason or _other_metric(run, mine, base)
     if reason or mine is None or new is None or base is None or old is None:
         return GateCase(case=name, shape=shape.name, verdict="not measured", message=reason or "not measured")
     latency = None
@@ -221,8 +222,7 @@ def _accuracy(run: Baseline, baseline: Baseline, mine: CaseFigures, base: CaseFi
     can tell; within the limit it is allowed, whatever the interval. Below the floor of its own run is a regression,
     unless the baseline's was below that floor as well.
     """
-    # Of a task whose metrics the data say, the first that it was judged by.
-    metric = next(iter(plugins.load("task", run.model.task).METRICS), next(iter(mine.scores), None))
+    metric = _metric(run, mine)
     if metric is None or metric not in mine.scores:
         return None
     value = mine.scores[metric]
@@ -253,6 +253,21 @@ def _accuracy(run: Baseline, baseline: Baseline, mine: CaseFigures, base: CaseFi
         high=high if bounded else None,
         message=text,
     )
+
+
+def _metric(run: Baseline, mine: CaseFigures) -> str | None:
+    """The task's first metric; of a task whose metrics the data say, the first that it was judged by."""
+    return next(iter(plugins.load("task", run.model.task).METRICS), next(iter(mine.scores), None))
+
+
+def _other_metric(run: Baseline, mine: CaseFigures | None, base: CaseFigures | None) -> str | None:
+    """That the two were not judged by the same metric, which another version may have brought; None if they were."""
+    if mine is None or base is None or not base.scores:
+        return None
+    metric = _metric(run, mine)
+    if metric in mine.scores and metric in base.scores:
+        return None
+    return f"its accuracy is {', '.join(mine.scores)} in the run, and {', '.join(base.scores)} in the baseline"
 
 
 def _change(

@@ -11,8 +11,8 @@ import re
 import shlex
 import shutil
 import tempfile
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -37,6 +37,8 @@ PAGE = "report.html"
 FILES = (RECORDS, PLAN, COMPARISON, PARQUET, "table.csv", "report.md", PAGE)
 """What a run writes: a folder that holds one of these is not free for another run."""
 
+SPECIAL = (("/", "dev"), ("/", "proc"))
+"""Folders whose links lead to what is open already (/dev/shm holds files like any)."""
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -66,6 +68,32 @@ class Run:
             for folder in self.made:
                 if folder != self.logs:
                     folder.rmdir()
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """While this lasts no other process measures into the folder: two would each write half of a run.
+
+        Error: another one does already. A system or a file system without such locks lets all pass.
+        """
+        try:
+            import fcntl
+        except ImportError:  # Windows
+            yield
+            return
+        descriptor = os.open(self.path, os.O_RDONLY)  # the folder itself: its files are replaced as they are written
+        try:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise OptibenchError(
+                    f"Another optibench is measuring into {self.path} at this moment. Wait until it is done, or give "
+                    "another folder."
+                ) from error
+            except OSError:  # a network's file system without locks
+                pass
+            yield
+        finally:
+            os.close(descriptor)
 
     def append(self, record: Record) -> None:
         """Adds one record as one line, on the disk when this returns, whole or not at all.
@@ -230,7 +258,13 @@ def json_text(value: Value) -> str:
 
 
 def write_whole(path: Path, data: bytes) -> None:
-    """Replaces ``path`` by ``data`` in one step: a reader, or a crash, meets the old content or all of the new."""
+    """Replaces ``path`` by ``data`` in one step: a reader, or a crash, meets the old content or all of the new.
+    A link stays one; a device or a pipe (/dev/stdout) is written to, where a rename would put a file in its place."""
+    opened = path.is_symlink() and path.parts[:2] in SPECIAL
+    if opened or (path.exists() and not path.is_file() and not path.is_dir()):
+        path.write_bytes(data)
+        return
+    path = Path(os.path.realpath(path)) if path.is_symlink() else path
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with temporary.open("wb") as file:

@@ -195,7 +195,16 @@ def send(upload: Upload, there: There) -> Sent:
 
 
 def _said(place: Place, error: Exception) -> OptibenchError:
-    """What went wrong, in words and with what to do. Nothing of a request stands in it, so no token either."""
+    """What went wrong, in words and with what to do. No token stands in it: nothing of a request does, and where a
+    server or a proxy says the request back, it is taken out."""
+    from huggingface_hub import get_token
+
+    said = _in_words(place, error)
+    token = get_token()
+    return type(said)(str(said).replace(token, "***")) if token else said
+
+
+def _in_words(place: Place, error: Exception) -> OptibenchError:
     from huggingface_hub import errors
 
     status = getattr(getattr(error, "response", None), "status_code", None)

@@ -27,7 +27,8 @@ class Limits(Value, frozen=True, kw_only=True):
         """Itself. Error: a limit that cannot be meant."""
         for name in self.__struct_fields__:
             value, most = getattr(self, name), 1.0 if name == "max_accuracy_drop" else 10.0
-            if not 0 <= value <= most:  # NaN is not either
+            percent = isinstance(value, int) and value != 0  # 5 is meant as 5%, and would allow 500%
+            if percent or not 0 <= value <= most:  # NaN is not either
                 raise OptibenchError(
                     f"--{name.replace('_', '-')} takes 0% to {most:.0%}, not {value:.6g} ({value:.0%}). "
                     "In Python 5% is 0.05."

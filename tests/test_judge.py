@@ -43,6 +43,23 @@ def gate(run: Baseline, old: Baseline, on_unknown: Any = "rerun", **asked: Any) 
     return concluded(cases, run, old, limits=Limits(), on_unknown=on_unknown, names=("run", "old"))
 
 
+def test_an_accuracy_of_another_metric_is_not_measured() -> None:
+    """Else nothing of the accuracy would be judged, and the gate would pass."""
+    old = figures()
+    assert old.scores
+    for one, other in (({"token_f1": 0.4}, old.scores), (old.scores, {"token_f1": 0.4})):
+        found = judged(*(msgspec.structs.replace(old, scores=scores) for scores in (one, other)))
+        assert found.verdict == "not measured"
+        assert f"is {', '.join(one)} in the run, and {', '.join(other)} in the baseline" in found.message
+
+
+def test_a_whole_number_as_a_limit_is_refused_since_five_would_allow_500_percent() -> None:
+    for wrong in (5, 1):
+        with pytest.raises(OptibenchError, match=r"In Python 5% is 0\.05"):
+            Limits(max_slowdown=wrong).checked()
+    assert Limits(max_slowdown=0, max_size_growth=2.0).checked()
+
+
 # Latency
 
 

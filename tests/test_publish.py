@@ -220,6 +220,13 @@ def test_without_a_token_or_a_network_it_says_so(ask: Any, run: Path, env: dict[
     assert "wrong" * 6 not in done.stderr
 
 
+def test_a_server_that_says_the_request_back_gets_no_token_into_the_message(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_TOKEN", TOKEN)
+    place = upload.place_from_text(RESULTS, ["dataset"])
+    said = upload._said(place, ValueError(f"refused: authorization: Bearer {TOKEN}"))
+    assert "refused: authorization: Bearer ***" in str(said)
+
+
 def test_a_traceback_shows_no_token(ask: Any, run: Path, hub: Hub) -> None:
     hub.fail["/commit/main"] = 403
     done = ask("--debug", "publish", run, "--to", RESULTS, HF_DEBUG="1")

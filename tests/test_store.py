@@ -216,6 +216,31 @@ def test_a_run_begins_under_a_name_made_of_time_and_model(tmp_path: Path, monkey
         assert (path / "logs").is_dir()
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes with names")
+def test_what_is_written_whole_leaves_pipes_and_links_what_they_are(tmp_path: Path) -> None:
+    """As root ``--out /dev/stdout`` put a file in the place of the machine's own."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reading = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    store.write_whole(pipe, b"told")
+    assert os.read(reading, 10) == b"told"
+    os.close(reading)
+    assert pipe.is_fifo()
+    (tmp_path / "real").write_text("old")
+    (tmp_path / "link").symlink_to("real")
+    store.write_whole(tmp_path / "link", b"new")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "real").read_text() == "new"
+
+
+def test_a_folder_that_another_process_measures_into_is_refused_until_that_one_is_done(tmp_path: Path) -> None:
+    one, other = (store.create(tmp_path / "run", "minilm") for _ in range(2))  # neither has written anything yet
+    with one.alone(), pytest.raises(OptibenchError, match="Another optibench is measuring into"), other.alone():
+        pass
+    with other.alone():
+        pass
+
+
 def test_a_folder_that_holds_a_run_is_refused_with_what_to_do(run: store.Run) -> None:
     run.append(record())
     with pytest.raises(OptibenchError, match=r"already holds a run.*--resume .*--out"):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from optibench.commands.shared import command_line, request_from_options
+from optibench.commands.shared import command_line, print_verdict, request_from_options
 from optibench.options import Commands, Duration, Percent, data_options, device_option, model_options, workload_options
 from optibench.progress import Progress
 
@@ -161,17 +161,11 @@ def show_gate(result: GateResult, form: str, out: Path | None) -> None:
     from optibench.errors import OptibenchError
     from optibench.render import gate_github, gate_markdown, gate_text
 
-    if out is not None:
-        try:
-            out.parent.mkdir(parents=True, exist_ok=True)
-            store.write_whole(out, rendered(result, form).encode())
-        except OSError as error:
-            raise OptibenchError(f"{out} cannot be written: {error.strerror or error}.") from error
     if out is not None or form == "text":
-        tty = sys.stdout.isatty()
-        click.echo(gate_text.render(result, color=tty and "NO_COLOR" not in os.environ), nl=False)
+        tty = sys.stdout is not None and sys.stdout.isatty()
+        print_verdict(gate_text.render(result, color=tty and "NO_COLOR" not in os.environ))
     else:
-        click.echo(rendered(result, form), nl=False)
+        print_verdict(rendered(result, form))
     if os.environ.get("GITHUB_ACTIONS") == "true" and form != "github":
         click.echo(gate_github.render(result), nl=False, err=True)
     if summary := os.environ.get("GITHUB_STEP_SUMMARY"):
@@ -180,6 +174,12 @@ def show_gate(result: GateResult, form: str, out: Path | None) -> None:
                 file.write(gate_markdown.render(result))
         except OSError as error:
             click.echo(f"The summary {summary} could not be written: {error.strerror or error}.", err=True)
+    if out is not None:  # last: minutes of measuring are told even where the file cannot be had
+        try:
+            out.parent.mkdir(parents=True, exist_ok=True)
+            store.write_whole(out, rendered(result, form).encode())
+        except OSError as error:
+            raise OptibenchError(f"{out} cannot be written: {error.strerror or error}.") from error
 
 
 def rendered(result: GateResult, form: str) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from optibench.commands.publish import publish_site
+from optibench.commands.shared import print_verdict
 from optibench.options import Commands
 from optibench.progress import Progress
 
@@ -67,9 +68,9 @@ def validate(places: tuple[Path, ...], keys: Path | None, as_json: bool) -> None
     if as_json:
         import json
 
-        click.echo(json.dumps(render.plain_values(found), indent=2))
+        print_verdict(json.dumps(render.plain_values(found), indent=2) + "\n")
     else:
-        click.echo(render.text(found), nl=False)
+        print_verdict(render.text(found))
     if not all(one.fine for one in found):
         raise click.exceptions.Exit(UNSOUND)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
 from collections.abc import Callable
@@ -29,6 +30,21 @@ def request_from_options(model: str, asked: dict[str, Any]) -> Any:
 def command_line() -> str:
     """The command as it was typed, for the record; without the path of the program."""
     return shlex.join(["optibench", *sys.argv[1:]])
+
+
+def drop_standard_output() -> None:
+    """What could not be written stays in the buffer: Python would write it again at its end, and exit with 120."""
+    if sys.stdout:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def print_verdict(text: str) -> None:
+    """To standard output, read or not: whoever closes the pipe early (``| head -1``) does not change the verdict, which
+    is the exit code."""
+    try:
+        click.echo(text, nl=False)
+    except BrokenPipeError:
+        drop_standard_output()
 
 
 def show_rows(rows: list[dict[str, Any]], as_json: bool, cells: Callable[[dict[str, Any]], tuple[str, ...]]) -> None:

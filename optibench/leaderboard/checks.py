@@ -10,7 +10,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -28,6 +28,14 @@ from optibench.values import Gauged, Record, mislabelled
 
 BEYOND_PEAK = 1.5
 """A product of matrices is not the most a machine can do (docs/limits.md), so a case may be this much faster."""
+BEYOND_CPU = 1.5
+"""No process burns more CPU time than all of the machine's processors have; the loop between the calls is not in their
+wall time (calls of milliseconds: 2%)."""
+LONGEST_CALL_NS = 24 * 3600 * 10**9
+SKEW = timedelta(hours=1)
+"""Clocks of two machines, and one that is put right in a run, differ by less."""
+LONGEST_START = timedelta(days=30)
+"""From the start of a run to its first record: a build, and a run that was left and resumed."""
 MOST_DIFFERENCES = 3
 """So many places in which a comparison differs from its records are named; the rest are counted."""
 NOT_COMPUTED = ("optibench_version", "created", "command", "warnings")
@@ -47,7 +55,7 @@ def examined(submission: Submission) -> Found:
     """Every check of a submission."""
     records = submission.records
     early = [text for check in (_numbers, _duplicates, _one_run) for text in check(records)]
-    early += _time(submission.claimed.created)
+    early += _times(records, submission.claimed.created)
     if early:  # figures made of such records would say nothing
         return Found(tuple(early))
     try:
@@ -80,13 +88,28 @@ def unchecked(records: Sequence[Record], comparison: Comparison) -> list[str]:
 # Before anything is computed
 
 
-def _time(created: str) -> Iterator[str]:
+def _times(records: Sequence[Record], created: str) -> Iterator[str]:
+    """When it was begun and measured: of two that share samples the older one stays, and a feed shows the newest."""
+    times = {text: _time(text) for text in (created, *(record.created for record in records))}
+    for text in (text for text, time in times.items() if time is None):
+        yield f"it says {_short(text)!r} for when it was made: expected a time with its zone"
+        return
+    begun, known = times[created], [time for record in records if (time := times[record.created])]
+    if begun is None or not known:
+        return
+    if max(begun, *known) > datetime.now(UTC) + SKEW:
+        yield f"it was made at {max(begun, *known).isoformat()}, which is yet to come"
+    elif not -SKEW <= min(known) - begun <= LONGEST_START:
+        yield f"it says that it was begun at {created}, and its first record is of {min(known).isoformat()}"
+
+
+def _time(text: str) -> datetime | None:
+    """The moment, in UTC; None for a text that names none."""
     try:
-        known = datetime.fromisoformat(created).tzinfo is not None
-    except ValueError:
-        known = False
-    if not known:
-        yield f"it says {created!r} for when it was made: expected a time with its zone"
+        time = datetime.fromisoformat(text)
+        return time.astimezone(UTC) if time.tzinfo else None
+    except (ValueError, OverflowError):
+        return None
 
 
 def _numbers(records: Sequence[Record]) -> Iterator[str]:
@@ -95,6 +118,8 @@ def _numbers(records: Sequence[Record]) -> Iterator[str]:
         where = f"{record.case.name} in round {record.round}"
         measurement, artifact = record.measurement, record.artifact
         numbers: dict[str, float] = {"artifact bytes": artifact.bytes if artifact else 0}
+        if record.host.cores < 1 or record.threads < 1:
+            yield f"{where} ran on {record.host.cores} processors with {record.threads} threads"
         if measurement:
             numbers |= {"load time": measurement.load_seconds, "cold start": measurement.cold_start_seconds}
             for series in measurement.series:
@@ -102,6 +127,8 @@ def _numbers(records: Sequence[Record]) -> Iterator[str]:
                 numbers[f"peak memory at {series.shape.name}"] = series.peak_bytes
                 if any(burst.cpu_ns < 0 or burst.switches < 0 for burst in series.bursts):
                     yield f"{where} has a burst that took less than no CPU time"
+                if any(max(burst.wall_ns) > LONGEST_CALL_NS for burst in series.bursts):
+                    yield f"{where} at {series.shape.name} has a call of more than a day"
                 if [b.block for b in series.bursts] != sorted({b.block for b in series.bursts}):
                     yield f"{where} at {series.shape.name} has two bursts in one block"
         for what, number in numbers.items():
@@ -279,6 +306,20 @@ def allowed(case: CaseResult, limits: dict[str, Limits]) -> float | None:
     return BEYOND_PEAK * max(bounds) if bounds else None
 
 
+def _cpu_time(records: Sequence[Record], claimed: Comparison, computed: Comparison) -> Iterator[str]:
+    """No process computes on more processors than there are: times that were made shorter by hand show."""
+    worst: dict[str, tuple[float, int]] = {}
+    for record in records:
+        for series in record.measurement.series if record.measurement else ():
+            wall = sum(sum(burst.wall_ns) for burst in series.bursts)
+            used = sum(burst.cpu_ns for burst in series.bursts) / wall if wall else 0.0
+            place = f"{record.case.name} at {series.shape.name}"
+            if used > max(BEYOND_CPU * record.host.cores, worst.get(place, (0.0, 0))[0]):
+                worst[place] = (used, record.host.cores)
+    for place, (used, cores) in worst.items():
+        yield f"{place} would keep {used:.1f} processors busy, and the machine has {cores}: its times were not measured"
+
+
 def _executed(records: Sequence[Record], claimed: Comparison, computed: Comparison) -> Iterator[str]:
     """A case under a label that it did not run."""
     ran = [
@@ -301,6 +342,7 @@ CHECKS: tuple[Check, ...] = (
     _executed,
     _copied,
     _same_as_itself,
+    _cpu_time,
     _peak,
     _statistics,
 )

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -284,6 +286,27 @@ def test_a_planted_drop_of_accuracy_fails_the_gate_though_the_case_became_faster
 
 
 # What it prints, and where
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="a place that nobody may write to")
+def test_a_file_that_cannot_be_written_costs_no_verdict(optibench: Optibench, old: Path) -> None:
+    done = gated(optibench, old, "--baseline", old, "--format", "junit", "--out", "/proc/none/gate.xml", code=2)
+    assert done.stdout.startswith("Passed")
+    assert "/proc/none/gate.xml cannot be written" in done.stderr
+
+
+def test_a_reader_that_goes_away_does_not_change_the_verdict(old: Path, tmp_path: Path) -> None:
+    for form in ("text", "json"):
+        reading, writing = os.pipe()
+        os.close(reading)
+        command = [sys.executable, "-m", "optibench.cli", "gate", old, "--baseline", old, "--format", form]
+        command += ["--out", tmp_path / f"{form}.out"] if form == "text" else []
+        done = subprocess.run(
+            command, stdout=writing, stderr=subprocess.PIPE, env={**os.environ, "HF_HUB_OFFLINE": "1"}
+        )
+        os.close(writing)
+        assert (done.returncode, done.stderr) == (0, b"")
+    assert (tmp_path / "text.out").is_file()
 
 
 def test_ci_gets_its_file_its_annotations_and_its_summary(optibench: Optibench, old: Path, tmp_path: Path) -> None:

@@ -168,6 +168,51 @@ def test_a_case_faster_than_the_measured_peak_allows_is_found(sound: Path) -> No
     assert "the machine's measured peak allows 1.2e+03" in said
 
 
+def test_times_made_shorter_than_their_cpu_time_allows_are_found(sound: Path) -> None:
+    def change(lines: Lines) -> None:
+        for line in lines:
+            line["host"]["cores"] = 2
+            if line["case"] == of(lines, INT8)["case"]:
+                for burst in bursts_of(line):
+                    burst["wall_ns"] = [ns // 2 for ns in burst["wall_ns"]]
+
+    assert "cpu/onnxruntime/int8 at 1x128 would keep 4.0 processors busy, and the machine has 2" in refused(
+        edited(sound, change)
+    )
+
+
+@pytest.mark.parametrize(
+    ("created", "first", "said"),
+    [
+        ("2999-01-01T00:00:00+00:00", "2026-11-20T10:00:00+00:00", "yet to come"),
+        ("2026-11-20T10:00:00+00:00", "2999-01-01T00:00:00+00:00", "yet to come"),
+        ("1999-01-01T00:00:00+00:00", "2026-11-20T10:00:00+00:00", "begun at 1999-01-01"),
+        ("2026-11-20T10:00:00+00:00", "1999-01-01T00:00:00+00:00", "its first record is of 1999-01-01"),
+        ("0001-01-01T00:00:00+14:00", "2026-11-20T10:00:00+00:00", "expected a time with its zone"),
+        ("2026-11-20T10:00:00+00:00", "yesterday", "'yesterday' for when it was made"),
+    ],
+)
+def test_a_run_that_was_begun_or_measured_at_another_time_is_found(
+    sound: Path, created: str, first: str, said: str
+) -> None:
+    path = edited(sound, lambda lines: [line.update(created=first) for line in lines])
+    files = dict(bundle.read(path)[1])
+    files[store.COMPARISON] = json.dumps({**json.loads(files[store.COMPARISON]), "created": created}).encode()
+    assert said in refused(rewritten(path, files))
+
+
+def test_a_call_of_years_and_a_machine_without_processors_are_found(sound: Path, tmp_path: Path) -> None:
+    def years(lines: Lines) -> None:
+        bursts_of(of(lines, INT8))[0]["wall_ns"][0] = 2**63 - 1
+
+    def none(lines: Lines) -> None:
+        for line in lines:
+            line["host"]["cores"] = -5
+
+    assert "has a call of more than a day" in refused(edited(sound, years, out=tmp_path / "a.optibench.zip"))
+    assert "ran on -5 processors" in refused(edited(sound, none, out=tmp_path / "b.optibench.zip"))
+
+
 @pytest.mark.parametrize(("milliseconds", "fine"), [(9.4, True), (2.4, False)])
 def test_a_precision_whose_own_product_is_slow_is_bounded_by_the_others(milliseconds: float, fine: bool) -> None:
     """Seen on a real machine: products of 202 Gop/s in fp32 and 827 in bf16, and a build of 304 in fp32."""

@@ -8,8 +8,19 @@ from pathlib import Path
 import pytest
 
 from optibench import boards
+from optibench.errors import OptibenchError
 from tests.conftest import Optibench, write_fake_target
 from tests.leaderboard.made import raw, records_of, write_run, write_submission
+
+
+def test_a_site_does_not_take_the_place_of_a_repository_of_git(tmp_path: Path) -> None:
+    site = tmp_path / "site"
+    (site / ".git").mkdir(parents=True)
+    (site / "data").mkdir()
+    (site / boards.MARK).write_text("{}")
+    with pytest.raises(OptibenchError, match="is a repository of git, which would be lost"):
+        boards.build([tmp_path], site)
+    assert (site / ".git").is_dir()
 
 
 def test_a_run_is_submitted_validated_and_built_and_each_says_what_it_did(optibench: Optibench, tmp_path: Path) -> None:
