@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 import numpy as np
+import onnx
 import pytest
 
 from optibench import modelopt_driver, quantize, targets, tensorrt_graphs, tools
@@ -188,6 +189,10 @@ def test_a_recipe_by_a_tool_holds_its_version_whether_it_is_here_or_not(tmp_path
     assert found["tools"] == tools.MODELOPT.versions
     assert found["calibration"] == "1" * 64
     assert found != quantize.recipe(build, "tensorrt")
+    rows = onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, [1, 2])
+    node = onnx.helper.make_node("Identity", ["x"], ["y"])
+    told = onnx.helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, [1, 2])
+    onnx.save(onnx.helper.make_model(onnx.helper.make_graph([node], "g", [rows], [told])), tmp_path / "m.onnx")
     graph = Model(ref=msgspec.structs.replace(ref, source="onnx"), path=str(tmp_path / "m.onnx"))
     with pytest.raises(Unsupported, match="optibench env add modelopt"):
         quantize.artifact(
