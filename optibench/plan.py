@@ -22,7 +22,7 @@ ROOM_OF_PROMPT = 8
 """Positions of a decoder that its first tokens may take: Whisper's are four."""
 LARGEST_SIDE = 1 << 20
 """Of a batch or a length: more is a slip of the finger."""
-SEVERAL_SIZES = {"official": 1.6, "quick": 2.0}
+SEVERAL_SIZES = {"official": 1.3, "quick": 2.0}
 """The usual budget of a run at several sizes, over that of one: less than twice, with what does not grow."""
 QUICK = {"rounds": 3, "blocks": 12, "burst_seconds": 0.03, "limit": 200, "budget_seconds": 90.0, "tier": "quick"}
 

@@ -154,7 +154,7 @@ class Workload(Value, frozen=True, kw_only=True):
     def least_blocks(self) -> int:
         """Of a round at each shape, however short the time. Of several sizes the slow ones have fewer: a call at 8 rows
         of 512 tokens takes as long as thirty at one of 128."""
-        return min(self.blocks, max(3, self.blocks // 4) if self.several else 10)
+        return min(self.blocks, max(3, self.blocks // 6) if self.several else 10)
 
     @property
     def least_calls(self) -> int:

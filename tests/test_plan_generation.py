@@ -74,6 +74,6 @@ def test_several_sizes_have_a_longer_budget_of_their_own_and_phases_are_no_sizes
         return planned(**asked).workload.budget_seconds
 
     assert seconds(batches=(1,)) == 300.0
-    assert seconds(batches=(1, 8)) == 480.0
+    assert seconds(batches=(1, 8)) == 390.0
     assert (seconds(quick=True), seconds(quick=True, batches=(1, 8))) == (90.0, 180.0)
     assert seconds(batches=(1, 8), budget_seconds=60.0) == 60.0

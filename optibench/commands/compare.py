@@ -22,7 +22,7 @@ from optibench.progress import Progress
 @device_option
 @data_options
 @click.option(
-    "--budget", type=Duration(), help="Time for measuring, such as 90s or 10m. [default: 5m; 8m at several sizes]"
+    "--budget", type=Duration(), help="Time for measuring, such as 90s or 10m. [default: 5m; 6m30s at several sizes]"
 )
 @click.option("--out", type=click.Path(path_type=Path), help="The run's folder. [default: ./optibench-runs/TIME-MODEL]")
 @click.option("--json", "as_json", is_flag=True, help="Print comparison.json on standard output, and nothing else.")
