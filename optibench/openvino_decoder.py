@@ -57,8 +57,8 @@ class OpenVINODecoder(OpenVINOSession):
             for name, array in given.items()
             if name in self.inputs
         }
-        # ``infer`` computes in the thread that calls it, which may be moved off its core: on a busy machine tokens of a
-        # small model took 1.1 to 1.5 times as long. OpenVINO's own pipelines run in the runtime's thread too.
+        # ``infer`` computes in the thread that calls it: on a busy machine a small model's tokens took 1.1 to 1.5 times
+        # as long (why was not looked into). OpenVINO's own pipelines run in the runtime's thread too.
         self.request.start_async(feed, share_inputs=True)
         self.request.wait()
         return {"logits": self.request.get_tensor("logits").data}

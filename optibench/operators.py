@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from optibench.errors import Uncountable, first_line
+from optibench.own_precision import nodes_of
 
 if TYPE_CHECKING:
     import numpy
@@ -98,7 +99,7 @@ def multiply_adds_of_onnx(path: Path, inputs: Arrays) -> int:
     from optibench.backends.onnxruntime import ONNXRuntimeSession, on_cpu, profiled
 
     model = onnx.load(path, load_external_data=False)
-    nodes = [node for graph in (model.graph, *model.functions) for node in _nodes(graph)]
+    nodes = [node for graph in (model.graph, *model.functions) for node in nodes_of(graph)]
     defined = {(function.domain, function.name) for function in model.functions}
     for node in nodes:
         own = node.domain not in ("", "ai.onnx") and (node.domain, node.op_type) not in defined
@@ -119,15 +120,6 @@ def multiply_adds_of_onnx(path: Path, inputs: Arrays) -> int:
                 raise Uncountable(f"an operator {kernel['op_name']} that has no name cannot be looked up")
             total += of_operator(taken, out, attributes.get(kernel["name"], {}))
     return total
-
-
-def _nodes(graph: Any) -> Iterator[Any]:
-    """The nodes of a graph or function, with those of the graphs within them."""
-    for node in graph.node:
-        yield node
-        for attribute in node.attribute:
-            for inner in (attribute.g, *attribute.graphs):
-                yield from _nodes(inner)
 
 
 # OpenVINO

@@ -48,7 +48,7 @@ def _of_onnx(path: Path) -> str:
     loaded = onnx.load(path, load_external_data=False)
     whole = {tensor.name: tensor.data_type for tensor in loaded.graph.initializer}
     found = "fp32"
-    for node in _nodes(loaded.graph):
+    for node in nodes_of(loaded.graph):
         if node.op_type in QUANTIZING:
             return "int8"
         if node.op_type == "MatMulNBits":
@@ -59,13 +59,13 @@ def _of_onnx(path: Path) -> str:
     return found
 
 
-def _nodes(graph: Any) -> Iterator[Any]:
-    """The nodes of a graph and of the branches and loops inside."""
+def nodes_of(graph: Any) -> Iterator[Any]:
+    """The nodes of an ONNX graph or function, and of the branches and loops inside."""
     for node in graph.node:
         yield node
         for attribute in node.attribute:
             for inner in (attribute.g, *attribute.graphs):
-                yield from _nodes(inner)
+                yield from nodes_of(inner)
 
 
 def _of_openvino(path: Path) -> str:
