@@ -72,7 +72,14 @@ def told(
             "are too low, and the share of them that each case reaches is too high."
         )
     found += health.warnings(records)
+    without = [r.case for r in results if r.status == "ok" and r.bursts.disturbed and not r.bursts.kept]
+    if without:
+        found.append(
+            f"No latency of {', '.join(dict.fromkeys(without))}: others used the cores in every block of it. "
+            "Measure again on a quieter machine (--wait-quiet 5m waits for one), or longer (--budget)."
+        )
     busy = [r.case for r in results if r.status == "ok" and r.verdict_reason == "machine busy"]
+    busy = [case for case in busy if case not in without]
     if busy:
         least = samples.least
         found.append(

@@ -7,7 +7,7 @@ each, in one process a target, which sleeps like the others meanwhile and ends w
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 import msgspec
@@ -108,18 +108,21 @@ class Gauging:
         return self.job.case.target
 
 
-def gaugings(jobs: Sequence[Job], launch: Launch, workload: Workload) -> list[Gauging]:
-    """One for each target among the jobs: by the first of its backends that has a gauge, else by PyTorch, which every
-    installation has."""
+def gaugings(jobs: Sequence[Job], launch: Launch, workload: Workload, told: Collection[Case] = ()) -> list[Gauging]:
+    """One for each target among the jobs of which a limit is not told yet: by the first of its backends that has a
+    gauge, else by PyTorch, which every installation has."""
     found = []
     for target in {job.case.target: job.target for job in jobs}.values():
         mine = [job for job in jobs if job.case.target == target.name]
-        names = dict.fromkeys(limit_of(job.case.precision) for job in mine)
+        wanted = dict.fromkeys((*(limit_of(job.case.precision) for job in mine), MEMORY))
+        names = tuple(name for name in wanted if case_of(target.name, name) not in told)
+        if not names:
+            continue
         modules = [plugins.load("backend", name) for name in dict.fromkeys(job.case.backend for job in mine)]
         module = next((m for m in modules if hasattr(m, "gauge")), plugins.load("backend", "pytorch"))
         gauging = Gauging(
             job=msgspec.structs.replace(mine[0], case=case_of(target.name, "all")),
-            names=(*names, MEMORY),
+            names=names,
             backend=module.__name__,
             launch=launch,
             workload=workload,

@@ -272,10 +272,11 @@ class Pipeline:
         return [job for job in jobs if not lost.get(job.case)]
 
     def _gaugings(self, jobs: Sequence[Job]) -> list[limits.Gauging]:
-        """What measures the limits of the targets that have none yet: in a run's first round, as a rule."""
-        told = {record.case.target for record in self.records if record.case.is_limit}
-        new = [job for job in jobs if job.case.target not in told and not job.case.variant]
-        return limits.gaugings(new, self._launcher(), self.plan.workload) if self.arithmetic else []
+        """What measures the limits that no record tells yet: in a run's first round, as a rule. One that was stopped
+        amid their records lacks some."""
+        told = {record.case for record in self.records if record.case.is_limit}
+        mine = [job for job in jobs if not job.case.variant]
+        return limits.gaugings(mine, self._launcher(), self.plan.workload, told) if self.arithmetic else []
 
     def _keep_limits(self, gauging: limits.Gauging, number: int) -> None:
         for name, gauged in gauging.gauged.items():

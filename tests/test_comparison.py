@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -126,6 +127,28 @@ def test_a_case_disturbed_in_most_blocks_gets_no_verdict_and_the_report_says_why
     assert any("the machine was busy" in text for text in comparison.warnings)
 
 
+def test_a_case_disturbed_in_every_block_has_no_latency_and_the_report_says_why() -> None:
+    all_of_them = []
+    for record in records(BOTH, rounds=2):
+        if record.case == INT8 and record.measurement:
+            # The few bursts that had the cores' time to themselves were switched out far more often than the others.
+            spoilt = [
+                msgspec.structs.replace(
+                    burst, cpu_ns=burst.cpu_ns // (1 if burst.block < 3 else 2), switches=99 if burst.block < 3 else 1
+                )
+                for burst in record.measurement.series[0].bursts
+            ]
+            series = msgspec.structs.replace(record.measurement.series[0], bursts=tuple(spoilt))
+            measurement = msgspec.structs.replace(record.measurement, series=(series,))
+            all_of_them.append(msgspec.structs.replace(record, measurement=measurement))
+        else:
+            all_of_them.append(record)
+    comparison = compared(all_of_them)
+    found = case(comparison, "cpu/onnxruntime/int8")
+    assert (found.status, found.latency_seconds, found.bursts.kept) == ("ok", None, 0)
+    assert any("No latency of cpu/onnxruntime/int8: others used the cores" in text for text in comparison.warnings)
+
+
 def test_the_twin_gives_the_noise_floor() -> None:
     noise = compared(records(BOTH)).noise
     assert noise.aa_ratio is not None
@@ -235,8 +258,6 @@ def test_rounds_go_on_for_what_is_undecided_alone() -> None:
 
 
 def test_a_quantized_case_slower_than_its_sibling_says_why() -> None:
-    import msgspec
-
     found = [msgspec.structs.replace(r, host=host(isa=("avx2",))) for r in records({**BOTH, FP32: 10.0, INT8: 15.0})]
     notes = case(compared(found), "cpu/onnxruntime/int8").notes
     assert any("no integer dot product" in note for note in notes)

@@ -82,6 +82,14 @@ def test_a_limit_that_cannot_be_measured_leaves_the_others(folder: Path) -> None
     assert gauging.failed == {"fp32": "the fake machine shows no fp32"}
 
 
+def test_what_a_stopped_run_told_already_is_not_measured_again(folder: Path) -> None:
+    jobs = [job(folder, "fp32"), job(folder, "int8")]
+    told = [limits.case_of("pretend", "fp32"), limits.case_of("pretend", "int8")]
+    (rest,) = limits.gaugings(jobs, inline.launch, WORKLOAD, told)
+    assert rest.names == ("memory",)
+    assert limits.gaugings(jobs, inline.launch, WORKLOAD, [*told, limits.case_of("pretend", "memory")]) == []
+
+
 def test_too_little_memory_is_a_reason_and_nothing_is_started(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("optibench.host.free_bytes", lambda: 1_000_000_000)
     _, gauging, log, _ = run([job(folder, "fp32")])

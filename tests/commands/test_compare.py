@@ -81,10 +81,11 @@ def test_every_default_case_on_the_cpu_is_measured_or_says_why_not(
     for case in found.values():
         assert case["status"] == "ok" or case["reason"]
         if case["status"] == "ok":
-            assert case["latency_seconds"]["p50"] > 0
             assert case["artifact_bytes"] > 0
             assert case["peak_memory_bytes"] > 10_000_000
             assert len(case["artifact_sha256"]) == 64
+            # In a few short blocks on a busy machine others may have disturbed each one of them.
+            assert case["latency_seconds"]["p50"] > 0 if case["bursts"]["kept"] else case["bursts"]["disturbed"] > 0
     assert all("NVIDIA" in case["reason"] for name, case in found.items() if name.startswith("cuda/"))
 
 

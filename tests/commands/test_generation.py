@@ -46,8 +46,11 @@ def test_every_default_build_generates(run: tuple[dict[str, Any], Path]) -> None
     assert {case["status"] for case in found.values()} <= {"ok", "skipped"}  # bf16 where the processor has none
     for case in found.values():
         if case["status"] == "ok":
-            assert case["generation"]["tokens_per_second"] > 0
             assert case["cache_bytes"] > 0
+            if case["generation"]:  # on a busy machine others may have disturbed each one of a few short blocks
+                assert case["generation"]["tokens_per_second"] > 0
+            else:
+                assert not case["bursts"]["kept"] or not rows(run[0], "prefill")[case["case"]]["bursts"]["kept"]
 
 
 def test_fp32_makes_the_references_tokens_or_the_report_says_where_they_part(run: tuple[dict[str, Any], Path]) -> None:
