@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from optibench import decoders, encoder_decoder, plugins, tracing
+from optibench import decoders, encoder_decoder, onnx_attention, plugins, tracing
 from optibench.arrays import batches_of
 from optibench.cache import Cache, Entry
 from optibench.errors import CaseFailed, Unsupported, first_line
@@ -43,6 +44,8 @@ def recipe(build: Build, form: str) -> dict[str, Any]:
     seen: dict[str, Any] = {} if _kind(build) == "text" else {"samples": build.calibration_sha256}
     if _generates(build.model):
         seen["decoder"] = decoders.VERSION
+        if len(_ways(build.model, form)) > 1:
+            seen["attention"] = onnx_attention.VERSION
     return {
         "kind": "export",
         "version": 4 if form == "openvino" else 3,
@@ -63,6 +66,13 @@ def _generates(model: Model) -> bool:
     return is_generative(plugins.load("task", model.ref.task), model.config)
 
 
+def _ways(model: Model, form: str) -> tuple[onnx_attention.Way, ...]:
+    """A decoder's ONNX graph is ONNX Runtime's alone, and may be made of its own operators."""
+    if form == "onnx" and _generates(model) and not encoder_decoder.is_one(model):
+        return onnx_attention.WAYS
+    return (onnx_attention.Way(),)
+
+
 def exported(build: Build, form: str, cache: Cache, run: Run) -> Entry:
     """The export of the build's model as ``onnx`` or ``openvino``; ``run(file, inputs)`` runs it for the check.
     One that has failed in this process fails at once when the next precision asks for it."""
@@ -72,12 +82,18 @@ def exported(build: Build, form: str, cache: Cache, run: Run) -> Entry:
 
     def make(folder: Path) -> dict[str, Any]:
         start = time.perf_counter()
-        try:
-            export(build.model, form, folder, samples_of(build))
-            check_second_shape(build, form, folder, run)
-        except CaseFailed as error:
-            _failed[digest_of(own)] = str(error)
-            raise
+        ways = _ways(build.model, form)
+        for way in ways:
+            try:
+                export(build.model, form, folder, samples_of(build), way)
+                check_second_shape(build, form, folder, run)
+                break
+            except CaseFailed as error:
+                if way == ways[-1]:
+                    _failed[digest_of(own)] = str(error)
+                    raise
+                for file in folder.iterdir():
+                    file.unlink()
         return {"seconds": time.perf_counter() - start}
 
     return cache.get_or_make("export", own, make)
@@ -111,7 +127,9 @@ def torch_model(model: Model) -> Any:
     return _loaded[model.path]
 
 
-def export(model: Model, form: str, folder: Path, samples: Sequence[Arrays]) -> None:
+def export(
+    model: Model, form: str, folder: Path, samples: Sequence[Arrays], way: onnx_attention.Way = onnx_attention.WAYS[-1]
+) -> None:
     """Writes the graph, its manifest and its config into ``folder``, as ``ExportedModel.from_pretrained`` reads them.
 
     Raises CaseFailed with the exporter's own reason.
@@ -135,12 +153,13 @@ def export(model: Model, form: str, folder: Path, samples: Sequence[Arrays]) -> 
             from transformers.exporters import OnnxConfig, OnnxExporter
 
             tracing.exact_zeros()
-            exporter, config = OnnxExporter(), OnnxConfig(dynamic=True, dynamic_shapes=free)
+            exporter, config = OnnxExporter(), OnnxConfig(dynamic=True, dynamic_shapes=free, ort_fusions=way.fusions)
         else:
             from transformers.exporters import OpenVINOConfig, OpenVINOExporter
 
             exporter, config = OpenVINOExporter(), OpenVINOConfig(dynamic=True, dynamic_shapes=free)
-        with torch.no_grad(), tracing.lengths_of_tensors(module):
+        attention = onnx_attention.own_attention() if way.own_attention else nullcontext()
+        with torch.no_grad(), tracing.lengths_of_tensors(module), attention:
             made = exporter.export(module, dict(traced), config)
         if form == "openvino":
             whole_divisions(made.program)

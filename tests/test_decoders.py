@@ -10,13 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 
 from optibench import decoders, generation, models, plugins, targets
+from optibench.backends import onnxruntime
 from optibench.backends.openvino import run_decoder
 from optibench.cache import Cache
 from optibench.errors import CaseFailed, Unsupported
-from optibench.export import check_second_shape
+from optibench.export import check_second_shape, exported
 from optibench.inputs import make, recipe, rows_of
 from optibench.plan import Request, plan_of
 from optibench.values import Build, Case, Job, Model, Workload
@@ -46,7 +48,7 @@ ZOO: dict[str, tuple[str, dict[str, Any]]] = {
 }
 HEADS = {"GPT2": "GPT2LMHeadModel", "Gemma3Text": "Gemma3ForCausalLM"}
 PAIRS = [(name, backend) for name in ZOO for backend in ("onnxruntime", "openvino")]
-CHOSEN = PAIRS if ALL else [("GPT-2", "openvino")]
+CHOSEN = PAIRS if ALL else [("GPT-2", "openvino"), ("Llama", "onnxruntime")]
 
 
 def write(folder: Path, name: str) -> Path:
@@ -121,6 +123,27 @@ def test_greedy_tokens_are_those_that_transformers_generates(
             assert [row.tolist() for row in again] == [row[:3] for row in right], "the cache was not forgotten"
             assert session.cache_bytes() > 0
             assert session.executed(session.feed(prompts())).precision == "fp32"
+
+
+def test_onnx_runtimes_own_attention_is_kept_where_it_answers_as_pytorch_does_and_else_any_runtimes(
+    tmp_path: Path,
+) -> None:
+    folder = write(tmp_path / "model", "Llama")
+
+    def operators(run: Any, cache: Cache) -> list[str]:
+        build, _ = build_of(models.resolve(str(folder)), "onnxruntime", "fp32", cache)
+        made = cache.path(exported(build, "onnx", cache, run).key)
+        assert sorted(file.name for file in made.glob("*.onnx*")) == ["model.onnx", "model.onnx.data"]
+        return [node.op_type for node in onnx.load(made / "model.onnx", load_external_data=False).graph.node]
+
+    def wrong(path: Path, batch: Any) -> Any:
+        found = onnxruntime.run_decoder(path, batch)
+        domains = {one.domain for one in onnx.load(path, load_external_data=False).opset_import}
+        return [answer + 1 for answer in found] if "com.microsoft" in domains else found
+
+    assert operators(onnxruntime.run_decoder, Cache(tmp_path / "right")).count("GroupQueryAttention") == 2
+    plain = operators(wrong, Cache(tmp_path / "wrong"))
+    assert (plain.count("GroupQueryAttention"), plain.count("Softmax")) == (0, 2)
 
 
 def test_an_export_that_answers_wrongly_after_a_cache_is_refused(tmp_path: Path, cache_root: Path) -> None:
