@@ -82,8 +82,10 @@ def _listed(value: Any, role: str, number: int) -> list[Any]:
     """A list, or the words of a text. Error: anything else."""
     found = value.split() if isinstance(value, str) else value
     if not isinstance(found, list | tuple) or not found:
+        what = "an empty list" if isinstance(found, list | tuple) else "no list"
         raise OptibenchError(
-            f"Row {number} holds no list as {role}. Give lists (.jsonl, .parquet) or words divided by spaces."
+            f"Row {number} holds {what} as {role}. Give lists (.jsonl, .parquet) or words divided by spaces; leave "
+            "empty rows out."
         )
     return [str(one) for one in found] if role == "tokens" else list(found)
 

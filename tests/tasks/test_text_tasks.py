@@ -85,6 +85,11 @@ class TestTags:
         with pytest.raises(OptibenchError, match=r"Labels in the data: B-ORG, O.*model's labels: O, B-PER"):
             token_classification.encode([{"tokens": ["a", "b"], "tags": ["O", "B-ORG"]}], tokenizer, TAGGER, 0)
 
+    @pytest.mark.parametrize(("tags", "said"), [([], "holds an empty list as tags"), (3, "holds no list as tags")])
+    def test_tags_that_are_none_are_called_what_they_are(self, tokenizer: Any, tags: Any, said: str) -> None:
+        with pytest.raises(OptibenchError, match=said):
+            token_classification.encode([{"tokens": ["a"], "tags": tags}], tokenizer, TAGGER, 0)
+
     def test_as_many_tags_as_tokens_are_asked_for(self, tokenizer: Any) -> None:
         with pytest.raises(OptibenchError, match="Row 1 has 2 tokens and 1 tags"):
             whole(token_classification.encode([{"tokens": ["a", "b"], "tags": ["O"]}], tokenizer, TAGGER, 0))
