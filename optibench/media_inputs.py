@@ -14,7 +14,7 @@ from optibench.arrays import save
 from optibench.generation_rules import PROMPT, PROMPTS, with_shared
 from optibench.processors import load_processor
 from optibench.signature import sizes_for_data
-from optibench.tasks.base import Pair, kind_of
+from optibench.tasks.base import Pair, kind_of, row_numbers
 from optibench.tasks.sounds import rate_of
 from optibench.values import Model, Shape, Workload
 
@@ -59,7 +59,13 @@ def make(
     for shape in workload.shapes:
         rows = _timed(given, shape, rate_of(processor.media if isinstance(processor, Pair) else processor))
         save(folder / f"shape-{shape.size}.npz", [_alike(inputs_of(rows), encoded.shared, shape)])
-    return {**encoded.facts(judged, folder), "order": list(range(count)), "names": []}
+    numbers = row_numbers(task, evaluation, count) if judged else []
+    return {
+        **encoded.facts(judged, folder),
+        "order": list(range(count)),
+        "names": [],
+        **({"numbers": numbers} if numbers else {}),
+    }
 
 
 def _batches(inputs: Iterable[Arrays], shared: Arrays, most: int) -> Iterator[Arrays]:

@@ -96,6 +96,12 @@ class Picked(Sequence[T]):
     __hash__ = None  # type: ignore[assignment]
 
 
+def numbers(values: Sequence[T]) -> Iterator[int]:
+    """What ``numbered`` gives, without reading the values."""
+    places = values.places if isinstance(values, Picked) else range(len(values))
+    return (place + 1 for place in places)
+
+
 def numbered(values: Iterable[T]) -> Iterator[tuple[int, T]]:
     """The values with their numbers, from 1: of some that were picked those that they have where they were picked from,
     so that a row is called by the number that it has in its file."""
