@@ -146,6 +146,17 @@ def length_unit(task_name: str) -> str:
     return LENGTHS[kind_of(plugins.load("task", task_name)) if known else "text"][0]
 
 
+def has_metric(task_name: str) -> bool:
+    """Whether data can judge models of that task; so it is taken where the task is not installed here."""
+    return task_name not in plugins.names("task") or plugins.load("task", task_name).METRICS != {}
+
+
+def optional_roles(task_name: str) -> list[str]:
+    """What data for that task may lack; then they judge nothing."""
+    known = task_name in plugins.names("task")
+    return [role[:-1] for role in plugins.load("task", task_name).COLUMNS if role.endswith("?")] if known else []
+
+
 def tokenized(tokenizer: Any, text: str, pair: str | None, model: Model) -> dict[str, numpy.ndarray]:
     """One text (or pair) as the tokenizer's arrays, cut at the model's positions (512 where none are known)."""
     import numpy as np
