@@ -69,9 +69,8 @@ def media_of(value: Any, role: str, number: int, folder: Path | None) -> Media:
     told = Path(value).expanduser()
     path = told if told.is_absolute() or folder is None else folder / told
     if not path.is_file():
-        raise OptibenchError(
-            f"Row {number} names the {role} {value[:200]}, which is not there. Paths go from the data."
-        )
+        where = "Nothing is fetched from addresses: download it" if "://" in value else "Paths go from the data"
+        raise OptibenchError(f"Row {number} names the {role} {value[:200]}, which is not there. {where}.")
     return Media(path, f"row {number} ({path.name if told.is_absolute() else told})")
 
 
