@@ -180,7 +180,10 @@ def accuracy(comparison: Comparison) -> list[str]:
     calibrated = f"Calibrated with {_data(workload.calibration)}." if workload.calibration else None
     if metric := primary_metric(comparison):
         on = f" on {_data(workload.dataset)}" if workload.dataset else ""
-        judged = f"Accuracy is {metric}{on}."
+        count = next(score.count for case in comparison.cases for score in case.scores)
+        # A text without a word to mask makes nothing, a long one several windows, a query's documents one list.
+        makes = f", which make {count:,} to score" if workload.dataset and workload.dataset.count != count else ""
+        judged = f"Accuracy is {metric}{on}{makes}."
     elif comparison.model.task == "graph":
         judged = (
             "Accuracy was not measured: what this graph is for is not known. Put its tokenizer or processor beside it, "

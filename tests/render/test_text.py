@@ -160,6 +160,13 @@ def test_what_judged_and_what_calibrated_is_named() -> None:
     assert "Calibrated with wordsim353.tsv, 88 examples (sha256 efefefefefef)." in report
 
 
+def test_data_that_make_fewer_scores_than_they_have_rows_say_so() -> None:
+    report = text.render(comparison(workload={"dataset": factories.data(count=300)}), 200)
+    assert (
+        "Accuracy is spearman on wordsim353.tsv, 300 examples (sha256 abababababab), which make 265 to score." in report
+    )
+
+
 def test_a_target_that_is_skipped_whole_is_one_line() -> None:
     report = text.render(comparison(cases=cases()), 80)
     assert report.count("NVIDIA") == 1
