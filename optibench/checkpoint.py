@@ -30,6 +30,11 @@ def load(model: Model, dtype: str = "float32") -> Any:
             output_loading_info=True,
         )
     except Exception as error:  # a checkpoint can be wrong in as many ways as there are readers of it
+        if "Unrecognized configuration class" in str(error):
+            raise OptibenchError(
+                f"Models of the type {model.config.get('model_type')}, as {model.ref.id} is, have no form for "
+                f"{model.ref.task} in transformers. Choose the --task that it was trained for."
+            ) from error
         raise OptibenchError(f"The model {model.ref.id} cannot be loaded: {first_line(error)}") from error
     missing = set(info["missing_keys"])
     if task.AUTO_CLASS == "AutoModel":
