@@ -62,7 +62,8 @@ def _box(value: Any, number: int) -> tuple[float, float, float, float]:
         left = top = width = height = -1.0
     if not (width >= 0 and height >= 0):  # NaN is caught so too
         raise OptibenchError(
-            f"Row {number} has the box {str(value)[:80]}, where four numbers are expected: left, top, width, height."
+            f"Row {number} has the box {str(value)[:80]}, where four numbers are expected: left, top, width, height, "
+            "the last two not below 0."
         )
     return left, top, width, height
 

@@ -30,6 +30,11 @@ def load(model: Model, dtype: str = "float32") -> Any:
             output_loading_info=True,
         )
     except Exception as error:  # a checkpoint can be wrong in as many ways as there are readers of it
+        if "Unrecognized configuration class" in str(error):
+            raise OptibenchError(
+                f"Models of the type {model.config.get('model_type')}, as {model.ref.id} is, have no form for "
+                f"{model.ref.task} in transformers. Choose the --task that it was trained for."
+            ) from error
         raise OptibenchError(f"The model {model.ref.id} cannot be loaded: {first_line(error)}") from error
     missing = set(info["missing_keys"])
     if task.AUTO_CLASS == "AutoModel":
@@ -46,15 +51,18 @@ def load(model: Model, dtype: str = "float32") -> Any:
     if kind_of(task) == "text":
         _know_padding(loaded, model)
     if not is_generative(task, model.config):
-        _keep_nothing(loaded.config)
+        _keep_nothing(loaded)
     return loaded.eval()
 
 
-def _keep_nothing(config: Any) -> None:
-    """No cache of keys and values where one pass is all: it costs time, and an export would give it as outputs."""
-    for one in (config, config.get_text_config()):
-        if getattr(one, "use_cache", False):
-            one.use_cache = False
+def _keep_nothing(module: Any) -> None:
+    """No cache of keys and values where one pass is all: it costs time, and an export would give it as outputs. Parts
+    may go by copies of the config (T5's decoder does)."""
+    for part in module.modules():
+        config: Any = getattr(part, "config", None)
+        for one in (config, config.get_text_config()) if hasattr(config, "get_text_config") else ():
+            if getattr(one, "use_cache", False):
+                one.use_cache = False
 
 
 def _class_of(name: str, config: Mapping[str, Any]) -> Any:

@@ -25,7 +25,7 @@ from optibench.results import (
     WorkloadResult,
 )
 from optibench.samples import Samples, builds, reference_of, untwinned
-from optibench.tasks.base import length_unit
+from optibench.tasks.base import has_metric, length_unit
 from optibench.values import Case, Executed, Record, Score, Shape
 
 PRECISE = 0.05
@@ -117,7 +117,10 @@ def comparison_from_records(
     results = padding.with_padding(results)
     noise = _noise(records, samples, reference)
     dataset = next((r.dataset for r in records if r.dataset), None)
-    recommended, why_not = recommend(results, reference.name if reference else None, length_unit(last.model.task))
+    task = last.model.task
+    recommended, why_not = recommend(
+        results, reference.name if reference else None, length_unit(task), has_metric(task)
+    )
     done = len({r.round for r in records if r.measurement})
     # Rounds that measured something speak of it; what the doctor found before them speaks only where there is none.
     findings = doctor.of_rounds(r.findings for r in [r for r in records if r.measurement] or records)

@@ -39,16 +39,31 @@ def rows(
     table = data_files.read(name)
     if not table:
         raise OptibenchError(f"The data set {name} is empty. It needs at least one row with {_wanted(roles)}.")
-    have = list(dict.fromkeys(column for row in table for column in row))
+    have = list(dict.fromkeys(column for row in table for column in _columns(row)))
     chosen = _chosen_columns(name, have, roles, columns)
     return Spool(_checked(name, table, chosen, whole))
+
+
+def _columns(row: Row) -> Iterator[str]:
+    """The row's columns; an object's parts are columns too: translation.en of ``{"translation": {"en": ...}}``."""
+    for column, value in row.items():
+        yield column
+        if isinstance(value, dict):
+            yield from (f"{column}.{part}" for part in value)
+
+
+def _value(row: Row, column: str) -> Any:
+    outer, _, part = column.rpartition(".")
+    if column not in row and isinstance(inside := row.get(outer), dict):
+        return inside.get(part)
+    return row.get(column)
 
 
 def _checked(name: str, table: Iterable[Row], chosen: Mapping[str, str], whole: Collection[str]) -> Iterator[Row]:
     path = local_path(name)
     home = path if path is None or path.is_dir() else path.parent
     for number, found in enumerate(table, 1):
-        row = {role: found.get(column) for role, column in chosen.items()}
+        row = {role: _value(found, column) for role, column in chosen.items()}
         for role, value in row.items():
             if role in media.ROLES and not _is_nothing(value):
                 row[role] = media.media_of(value, role, number, home)
@@ -66,10 +81,11 @@ def _checked(name: str, table: Iterable[Row], chosen: Mapping[str, str], whole: 
                     "a surrogate without its other half, which no tokenizer takes. Mend or leave out the row."
                 )
             if isinstance(value, dict | list) and role not in whole:
+                parts = ", ".join(f"{chosen[role]}.{part}" for part in value) if isinstance(value, dict) else ""
                 raise OptibenchError(
                     f"Row {number} of the data set {name} holds a {type(value).__name__} as {role} (column "
                     f"{chosen[role]!r}), where one text or number is expected. Say which column with --columns "
-                    f"{role}=NAME, or make one value of it."
+                    f"{role}=NAME{f' (it has {parts})' if parts else ''}, or make one value of it."
                 )
         yield row
 

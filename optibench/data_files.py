@@ -109,8 +109,9 @@ def _values_by_line(path: Path) -> Iterator[Any]:
             try:
                 value = json.loads(line)
             except json.JSONDecodeError as error:
+                what = error.msg.removesuffix(" at")
                 raise OptibenchError(
-                    f"Line {number} of {path.name} is no JSON: {error.msg} at its character {error.colno}. "
+                    f"Line {number} of {path.name} is no JSON: {what} at its character {error.colno}. "
                     "Each line holds one object, whole."
                 ) from error
             yield value
@@ -303,8 +304,9 @@ def _fields(path: Path, start: int, header: list[str], delimiter: str, quotes: b
             raise OptibenchError(f"The header names the column {twice[0]!r} twice. Rename one of them.")
         for fields in filter(None, reader):  # a blank line is no row
             if len(fields) != len(names):
+                plural = "" if len(fields) == 1 else "s"
                 raise OptibenchError(
-                    f"Line {start + reader.line_num} has {len(fields)} fields, the header {len(names)}. "
+                    f"Line {start + reader.line_num} has {len(fields)} field{plural}, the header {len(names)}. "
                     "Quote fields that hold a delimiter."
                 )
             yield dict(zip(names, fields, strict=True))

@@ -44,9 +44,10 @@ class Estimate(Value, frozen=True, kw_only=True):
     def sentence(self) -> str:
         """For a person: a range, since it is a guess."""
         low, high = self.seconds * 0.7, self.seconds * 1.6
+        artifacts, rounds = ("" if number == 1 else "s" for number in (self.to_build, self.rounds))
         return (
-            f"About {low / 60:.1f} to {high / 60:.1f} minutes: {self.to_build} artifacts to build "
-            f"({self.build_seconds:.0f} s), {self.rounds} rounds of {self.round_seconds:.0f} s, "
+            f"About {low / 60:.1f} to {high / 60:.1f} minutes: {self.to_build} artifact{artifacts} to build "
+            f"({self.build_seconds:.0f} s), {self.rounds} round{rounds} of {self.round_seconds:.0f} s, "
             "more where a comparison is undecided or a figure imprecise."
         )
 

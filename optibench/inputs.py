@@ -23,7 +23,7 @@ from optibench.host import package_versions
 from optibench.processors import load_processor, pad_values, processor_digest, tokenizer_digest
 from optibench.signature import given, inputs_for, signature_of, sizes_for_data
 from optibench.spool import Spool
-from optibench.tasks.base import kind_of, tokenized
+from optibench.tasks.base import kind_of, row_numbers, tokenized
 from optibench.tasks.graph import rows_of as rows_of_graph
 from optibench.values import DataRef, Model, Shape, Value, Workload, digest_of
 
@@ -130,7 +130,7 @@ def recipe(model: Model, workload: Workload, sources: Sources) -> dict[str, Any]
     """All that decides the inputs: the cache key."""
     return {
         "kind": "inputs",
-        "version": 3,
+        "version": 4,
         "model": model.ref.revision,
         "task": model.ref.task,
         "tokenizer": tokenizer_digest(model),
@@ -187,7 +187,14 @@ def make(folder: Path, model: Model, workload: Workload, rows: Rows) -> dict[str
         save(folder / "prompts.npz", [batch_of([one]) for one in inputs[:PROMPTS]])
     if hasattr(task, "prompts"):
         save(folder / "prompts.npz", task.prompts(rows.evaluation, tokenizer, model, _new_tokens(workload)))
-    return {**encoded.facts(bool(rows.sources.evaluation), folder), "order": order, "names": list(batch_of(inputs[:1]))}
+    judged = bool(rows.sources.evaluation)
+    numbers = row_numbers(task, rows.evaluation, len(inputs)) if judged else []
+    return {
+        **encoded.facts(judged, folder),
+        "order": order,
+        "names": list(batch_of(inputs[:1])),
+        **({"numbers": numbers} if numbers else {}),
+    }
 
 
 def _calibration_samples(

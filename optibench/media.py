@@ -66,13 +66,12 @@ def media_of(value: Any, role: str, number: int, folder: Path | None) -> Media:
         raise OptibenchError(
             f"Row {number} holds a {type(value).__name__} as {role}, where a path or a file's bytes are expected."
         )
-    path = Path(value).expanduser()
-    path = path if path.is_absolute() or folder is None else folder / path
+    told = Path(value).expanduser()
+    path = told if told.is_absolute() or folder is None else folder / told
     if not path.is_file():
-        raise OptibenchError(
-            f"Row {number} names the {role} {value[:200]}, which is not there. Paths go from the data."
-        )
-    return Media(path, f"row {number} ({path.name})")
+        where = "Nothing is fetched from addresses: download it" if "://" in value else "Paths go from the data"
+        raise OptibenchError(f"Row {number} names the {role} {value[:200]}, which is not there. {where}.")
+    return Media(path, f"row {number} ({path.name if told.is_absolute() else told})")
 
 
 def rows_of_folder(folder: Path) -> list[dict[str, Any]]:

@@ -6,15 +6,18 @@ Nothing is padded: only inputs of one size share a batch, since not every such m
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from optibench import media, plugins
 from optibench.arrays import save
+from optibench.errors import OptibenchError
 from optibench.generation_rules import PROMPT, PROMPTS, with_shared
 from optibench.processors import load_processor
 from optibench.signature import sizes_for_data
-from optibench.tasks.base import Pair, kind_of
+from optibench.tasks import sounds
+from optibench.tasks.base import Pair, kind_of, row_numbers
 from optibench.tasks.sounds import rate_of
 from optibench.values import Model, Shape, Workload
 
@@ -59,7 +62,13 @@ def make(
     for shape in workload.shapes:
         rows = _timed(given, shape, rate_of(processor.media if isinstance(processor, Pair) else processor))
         save(folder / f"shape-{shape.size}.npz", [_alike(inputs_of(rows), encoded.shared, shape)])
-    return {**encoded.facts(judged, folder), "order": list(range(count)), "names": []}
+    numbers = row_numbers(task, evaluation, count) if judged else []
+    return {
+        **encoded.facts(judged, folder),
+        "order": list(range(count)),
+        "names": [],
+        **({"numbers": numbers} if numbers else {}),
+    }
 
 
 def _batches(inputs: Iterable[Arrays], shared: Arrays, most: int) -> Iterator[Arrays]:
@@ -114,6 +123,11 @@ def _timed(given: Rows, shape: Shape, rate: int) -> Rows:
 
     if "image" in given[0]:
         return [given[number % len(given)] for number in range(max(shape.batch, len(given)))]
+    if shape.length < sounds.LEAST_SECONDS * rate:
+        raise OptibenchError(
+            f"--length {shape.length} is {shape.length / rate:.4f} seconds of sound, too few to hear anything: give "
+            f"{ceil(sounds.LEAST_SECONDS * rate)} samples at least."
+        )
     whole = np.concatenate([row["audio"] for row in given])
     wanted = shape.batch * shape.length
     return [{"audio": row} for row in np.resize(whole, wanted).reshape(shape.batch, shape.length)]

@@ -235,18 +235,41 @@ def inferred_task(config: dict[str, Any], folder: Path, pipeline_tag: str | None
     if pipeline_tag in plugins.names("task"):
         return pipeline_tag
     architecture = str((config.get("architectures") or [""])[0])
-    if architecture.endswith("Model") and config.get("text_config") and config.get("vision_config"):
-        return "zero-shot-image-classification"  # two towers: CLIP and its kin
-    if _hears(folder):
-        if architecture.endswith("ForSequenceClassification"):
-            return "audio-classification"
-        if architecture.endswith("ForConditionalGeneration") and config.get("is_encoder_decoder"):
-            return "automatic-speech-recognition"  # Whisper and its kin
-    if architecture.endswith("Model") and _sees(folder):
-        return "image-feature-extraction"
+    if found := _task_of_media(config, folder, architecture):
+        return found
     if architecture.endswith("ForConditionalGeneration") and (found := _rewriting_task(config)):
         return found
+    if architecture.endswith("EncoderDecoderModel"):  # two models of texts, put together
+        return _rewriting_task(config) or "text2text-generation"
     return next((task for ending, task in ARCHITECTURES.items() if architecture.endswith(ending)), pipeline_tag)
+
+
+def _task_of_media(config: dict[str, Any], folder: Path, architecture: str) -> str | None:
+    """What a model does that sees or hears, by the Hub's names for tasks; some are not run here, and saying so is
+    better than taking it for a model of texts."""
+    towers = [name for name in ("vision_config", "audio_config") if config.get("text_config") and config.get(name)]
+    if architecture.endswith("Model") and towers:  # two towers: CLIP and its kin, CLAP
+        return f"zero-shot-{'image' if towers[0] == 'vision_config' else 'audio'}-classification"
+    if architecture.endswith("ForObjectDetection") and config.get("text_config"):
+        return "zero-shot-object-detection"
+    prepared = _prepared(folder)
+    if prepared == "sound":
+        if architecture.endswith("ForSequenceClassification"):
+            return "audio-classification"
+        if architecture.endswith(("ForConditionalGeneration", "EncoderDecoderModel")):  # Whisper and its kin
+            return "automatic-speech-recognition" if config.get("is_encoder_decoder") else "audio-text-to-text"
+        if architecture.endswith(("Model", "ForPreTraining")):
+            return "audio-feature-extraction"
+    if prepared == "image":
+        if architecture.endswith("EncoderDecoderModel"):  # TrOCR, Donut
+            return "image-to-text"
+        if architecture.endswith("ForQuestionAnswering"):
+            return "visual-question-answering"
+        if architecture.endswith(("Model", "ForPreTraining")) and not _reads(folder):
+            return "image-feature-extraction"
+    if architecture.endswith("ForConditionalGeneration") and (config.get("vision_config") or prepared == "image"):
+        return "image-text-to-text"
+    return None
 
 
 def _rewriting_task(config: dict[str, Any]) -> str | None:
@@ -255,17 +278,21 @@ def _rewriting_task(config: dict[str, Any]) -> str | None:
     return named.pop() if len(named) == 1 else None
 
 
-def _hears(folder: Path) -> bool:
-    """Whether a feature extractor prepares the model's inputs."""
-    files = (_json(folder / name) for name in PROCESSOR_FILES)
-    return any("feature_extractor_type" in file or "feature_extractor" in file for file in files)
+def _prepared(folder: Path) -> str:
+    """What is prepared for the model: "sound", "image", or "" where nothing is. Files from before
+    there were image processors call those feature extractors too; they resize."""
+    for file in (_json(folder / name) for name in PROCESSOR_FILES):
+        extractor = file.get("feature_extractor", file if "feature_extractor_type" in file else None)
+        if isinstance(extractor, dict) and "do_resize" not in extractor:
+            return "sound"
+        if extractor or "image_processor_type" in file or "image_processor" in file:
+            return "image"
+    return ""
 
 
-def _sees(folder: Path) -> bool:
-    """Whether an image processor, and no tokenizer, prepares the model's inputs."""
-    files = (_json(folder / name) for name in PROCESSOR_FILES)
-    prepared = any("image_processor_type" in file or "image_processor" in file for file in files)
-    return prepared and not any((folder / name).is_file() for name in TOKENIZERS)
+def _reads(folder: Path) -> bool:
+    """Whether a tokenizer is there."""
+    return any((folder / name).is_file() for name in TOKENIZERS)
 
 
 def task_of(config: dict[str, Any], folder: Path, asked: str | None, pipeline_tag: str | None) -> str:

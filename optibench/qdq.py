@@ -23,6 +23,40 @@ def folded_transposes(model: ir.Model) -> ir.Model:
     return model
 
 
+def products_of_gemms(model: ir.Model) -> ir.Model:
+    """A Gemm by a fixed weight as the MatMul and Add that it is: MatMulNBits takes a MatMul's place alone, and GPT-2's
+    layers are all Gemms."""
+    for node in list(model.graph):
+        if node.op_type != "Gemm" or node.domain or node.outputs[0].is_graph_output():
+            continue
+        set_to = {name: value.value for name, value in node.attributes.items()}
+        left, weight, *rest = node.inputs
+        added = [one for one in rest if one is not None]
+        if (
+            weight is None
+            or not weight.is_initializer()
+            or weight.const_value is None
+            or set_to.get("transA", 0)
+            or set_to.get("alpha", 1.0) != 1.0
+            or (added and set_to.get("beta", 1.0) != 1.0)
+        ):
+            continue
+        values, old = weight.const_value.numpy(), node.outputs[0]
+        right = np.array(values.T if set_to.get("transB", 0) else values, order="C")
+        made = [ir.node("MatMul", [left, _initializer(model.graph, f"{old.name}_weight", right)])]
+        made += [ir.node("Add", [made[0].outputs[0], one]) for one in added]
+        for new in made:
+            new.name = f"{node.name}_{new.op_type}"
+            new.outputs[0].name, new.outputs[0].type = f"{old.name}_{new.op_type}", old.type
+        made[-1].outputs[0].shape = old.shape
+        model.graph.insert_before(node, made)
+        ir.convenience.replace_all_uses_with(old, made[-1].outputs[0])
+        model.graph.remove(node, safe=True)
+        if not weight.uses():
+            del model.graph.initializers[weight.name]
+    return model
+
+
 def unsigned_activations(model: ir.Model) -> ir.Model:
     """int8 activations to uint8 (zero point + 128), the same numbers: on x86, ONNX Runtime turns only uint8 activations
     into integer kernels, and its own conversion skips a QuantizeLinear that several MatMul share."""

@@ -37,8 +37,8 @@ RECIPES: dict[tuple[str, str], dict[str, Any]] = {
         "v": 2,
     },
     ("onnx", "int8-dynamic"): {"by": "onnxruntime.quantize_dynamic", "weights": "int8 asymmetric per channel", "v": 2},
-    ("onnx", "int8-weights"): {"by": "MatMulNBits", "bits": 8, "block": 128, "accuracy_level": 1, "v": 2},
-    ("onnx", "int4-weights"): {"by": "MatMulNBits", "bits": 4, "block": 32, "accuracy_level": 1, "v": 2},
+    ("onnx", "int8-weights"): {"by": "MatMulNBits", "bits": 8, "block": 128, "accuracy_level": 1, "v": 3},
+    ("onnx", "int4-weights"): {"by": "MatMulNBits", "bits": 4, "block": 32, "accuracy_level": 1, "v": 3},
     **tensorrt_graphs.RECIPES,
     **decoders.RECIPES,
     ("openvino", "int8"): {"by": "nncf smoothquant, transformer", "checked": "computed as written", "v": 3},
@@ -285,9 +285,11 @@ class _BlockWeights:
         import onnx_ir
         from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
 
+        from optibench.qdq import products_of_gemms
+
         onnx_ir.external_data.load_to_model(model)
         quantizer = MatMulNBitsQuantizer(
-            onnx_ir.to_proto(model),
+            onnx_ir.to_proto(products_of_gemms(model)),
             bits=self.bits,
             block_size=128 if self.bits == 8 else 32,
             is_symmetric=False,

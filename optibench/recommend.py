@@ -69,9 +69,10 @@ def recommended_case(results: Sequence[CaseResult], reference: str | None) -> st
 
 
 def recommend(
-    results: Sequence[CaseResult], reference: str | None, unit: str = "tokens"
+    results: Sequence[CaseResult], reference: str | None, unit: str = "tokens", has_metric: bool = True
 ) -> tuple[Recommended | None, str | None]:
-    """The recommended case in a sentence, or why there is none. ``unit`` is what a length counts."""
+    """The recommended case in a sentence, or why there is none. ``unit`` is what a length counts; ``has_metric`` says
+    whether data can judge such models."""
     found = by_case(results)
     if not found:
         return None, "Nothing was measured."
@@ -82,13 +83,17 @@ def recommend(
         quick = [case for case, rs in found.items() if case != reference and faster(rs)]
         fastest = max(quick, key=lambda case: speed(found[case]), default=None)
         hint = f" By latency alone {fastest} is the fastest ({speed(found[fastest]):.2f}×)." if fastest else ""
-        scored = any(r.scores for rs in found.values() for r in rs)
-        why = (
-            "The reference itself scores 0 on these data, so they cannot tell what a build loses: give others"
-            if scored
-            else "Accuracy was not measured, and no build is recommended without it: give labelled data"
-        )
-        return None, f"{why} with --dataset.{hint}"
+        scored = next((r.scores[0] for r in found[reference] if r.scores), None)
+        if scored:
+            why = (
+                f"The reference itself scores {scored.value:.3g} on these data, so they cannot tell what a build loses:"
+                " give others with --dataset."
+            )
+        elif has_metric:
+            why = "Accuracy was not measured, and no build is recommended without it: give labelled data by --dataset."
+        else:
+            why = "This task has no accuracy, and no build is recommended without one: compare outputs and times."
+        return None, f"{why}{hint}"
     open_ = sum(any(r.verdict == "unknown" for r in rs) for case, rs in found.items() if case != reference)
     sentence = _sentence(found[best], found[reference][0], unit, open_)
     return Recommended(case=best, sentence=sentence), None

@@ -9,6 +9,7 @@ import pickle
 import tempfile
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import count
 from pathlib import Path
 from typing import Any, TypeVar, overload
 
@@ -68,10 +69,10 @@ class Picked(Sequence[T]):
 
     def __init__(self, values: Sequence[T], places: Sequence[int]) -> None:
         self._values = values
-        self._places = places
+        self.places = places
 
     def __len__(self) -> int:
-        return len(self._places)
+        return len(self.places)
 
     @overload
     def __getitem__(self, place: int) -> T: ...
@@ -79,11 +80,11 @@ class Picked(Sequence[T]):
     def __getitem__(self, place: slice) -> Sequence[T]: ...
     def __getitem__(self, place: int | slice) -> T | Sequence[T]:
         if isinstance(place, slice):
-            return Picked(self._values, self._places[place])
-        return self._values[self._places[place]]
+            return Picked(self._values, self.places[place])
+        return self._values[self.places[place]]
 
     def __iter__(self) -> Iterator[T]:
-        return (self._values[place] for place in self._places)
+        return (self._values[place] for place in self.places)
 
     def __eq__(self, other: object) -> bool:
         return (
@@ -93,6 +94,19 @@ class Picked(Sequence[T]):
         )
 
     __hash__ = None  # type: ignore[assignment]
+
+
+def numbers(values: Sequence[T]) -> Iterator[int]:
+    """What ``numbered`` gives, without reading the values."""
+    places = values.places if isinstance(values, Picked) else range(len(values))
+    return (place + 1 for place in places)
+
+
+def numbered(values: Iterable[T]) -> Iterator[tuple[int, T]]:
+    """The values with their numbers, from 1: of some that were picked those that they have where they were picked from,
+    so that a row is called by the number that it has in its file."""
+    places = values.places if isinstance(values, Picked) else count()
+    return ((place + 1, value) for place, value in zip(places, values, strict=False))
 
 
 class Lines(Iterable[Any]):

@@ -206,7 +206,10 @@ class Worker:
         raw = Path(request.out + ".raw")
         with raw.open("wb") as file:
             for batch in batches_of(Path(request.evaluation)):
-                outputs = self._run(batch)
+                try:
+                    outputs = self._run(batch)
+                except Exception as error:
+                    raise CaseFailed(f"{first_line(error)}, with {self._cause(batch, count)}") from error
                 found = self.task.answers(outputs, batch, self.job.model)
                 if isinstance(found, list):
                     rows += [len(one) for one in found]
@@ -228,6 +231,22 @@ class Worker:
             "generated": self._generated(),
             "executed": msgspec.to_builtins(self.session.executed(self.feed)),
         }
+
+    def _cause(self, batch: Mapping[str, Any], before: int) -> str:
+        """Which input of the batch the model does not run, found by running each alone; by the number of its row in the
+        data, where the inputs' maker knew it. ``before``: inputs before the batch."""
+        rows = len(next(iter(batch.values())))
+        for row in range(rows):
+            mine = {k: a[row : row + 1] if len(a) == rows and not k.startswith("_") else a for k, a in batch.items()}
+            try:
+                self._run(mine)
+            except Exception:
+                facts = msgspec.json.decode((Path(self.job.inputs) / "entry.json").read_bytes())["facts"]
+                numbers = facts.get("numbers")
+                if not numbers:
+                    return f"evaluation input {before + row + 1}"
+                return f"row {numbers[facts['order'][before + row]]} of the data"
+        return f"evaluation inputs {before + 1} to {before + rows} in one batch, but not with each alone"
 
     def _run(self, batch: Mapping[str, Any]) -> Mapping[str, Any]:
         """The outputs for a batch, by name: of one call, unless the task knows another way (``run``)."""

@@ -149,7 +149,8 @@ def test_labels_of_the_hubs_parquet_files_know_their_names(tmp_path: Path) -> No
         ("a.csv", b"text,label\n   ,1\n", "Row 1 of the data set .* has no text"),
         ("a.jsonl", b'{"text": "a", "label": NaN}\n', "Row 1 of the data set .* has no label"),
         ("a.jsonl", b'{"text": "a", "label": [0, 2]}\n', "holds a list as label"),
-        ("a.jsonl", b'{"text": {"en": "a"}, "label": 1}\n', "holds a dict as text"),
+        ("a.jsonl", b'{"text": {"en": "a"}, "label": 1}\n', r"holds a dict as text .*text=NAME \(it has text\.en\)"),
+        ("a.csv", b"text,label\ngood\n", "Line 2 has 1 field, the header 2"),
         ("a.jsonl", b'{"text": "a\\ud83d", "label": 1}\n', "Row 1 of the data set .* holds half a character"),
         ("a.csv", b"text,text,label\na,b,1\n", "names the column 'text' twice"),
         ("a.csv", b'text,label\nfine,1\n"good" film,1\n', "Line 3: .*double the marks"),
@@ -171,6 +172,19 @@ def test_what_cannot_be_read_is_said(tmp_path: Path, name: str, content: bytes, 
     (tmp_path / name).write_bytes(content)
     with pytest.raises(OptibenchError, match=words):
         data.rows(str(tmp_path / name), ROLES, {})
+
+
+def test_parts_of_an_object_are_columns(tmp_path: Path) -> None:
+    """As the Hub's data sets hold translations."""
+    (tmp_path / "a.jsonl").write_text('{"translation": {"en": "good", "fr": "bon"}}\n{"translation": {"en": "bad"}}\n')
+    roles = {"source": ("source",), "target?": ("target", "translation")}
+    with pytest.raises(OptibenchError, match=r"Its columns are: translation, translation\.en, translation\.fr"):
+        data.rows(str(tmp_path / "a.jsonl"), roles, {})
+    columns = {"source": "translation.en", "target": "translation.fr"}
+    with pytest.raises(OptibenchError, match=r"Row 2 of .* has no target \(column 'translation\.fr'\)"):
+        data.rows(str(tmp_path / "a.jsonl"), roles, columns)
+    (tmp_path / "a.jsonl").write_text('{"translation": {"en": "good", "fr": "bon"}}\n')
+    assert list(data.rows(str(tmp_path / "a.jsonl"), roles, columns)) == [{"source": "good", "target": "bon"}]
 
 
 def test_objects_by_line_are_read_under_the_name_json_too(tmp_path: Path) -> None:

@@ -151,6 +151,12 @@ def test_a_file_that_is_not_there_names_its_row(folder: Path) -> None:
         data.rows(str(folder / "list.csv"), ROLES, {})
 
 
+def test_an_address_is_not_fetched_and_that_is_said(folder: Path) -> None:
+    (folder / "list.csv").write_text("image,label\nhttps://example.com/2.png,cat\n")
+    with pytest.raises(OptibenchError, match="Nothing is fetched from addresses: download it"):
+        data.rows(str(folder / "list.csv"), ROLES, {})
+
+
 def test_bytes_in_parquet_are_read_as_the_hub_writes_them(tmp_path: Path) -> None:
     import pyarrow
     import pyarrow.parquet

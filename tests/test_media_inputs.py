@@ -61,8 +61,14 @@ def test_batches_are_written_as_they_come(tmp_path: Path) -> None:
 
 
 def test_timed_sounds_have_the_samples_that_were_asked_for() -> None:
-    rows = media_inputs._timed([{"audio": np.arange(10.0)}], Shape(batch=3, length=7), 8_000)
-    assert [len(row["audio"]) for row in rows] == [7, 7, 7]
+    rows = media_inputs._timed([{"audio": np.arange(1000.0)}], Shape(batch=3, length=700), 8_000)
+    assert [len(row["audio"]) for row in rows] == [700, 700, 700]
+
+
+def test_a_length_in_which_nothing_can_be_heard_is_refused_as_such() -> None:
+    given = [{"audio": np.ones(16_000, np.float32)}]
+    with pytest.raises(OptibenchError, match=r"--length 100 is 0\.0063 seconds of sound.*give 800 samples at least"):
+        media_inputs._timed(given, Shape(batch=1, length=100), 16_000)
 
 
 def test_sounds_calibrate_at_several_lengths_but_none_too_short() -> None:

@@ -184,6 +184,45 @@ def test_a_bare_model_beside_an_image_processor_sees(folder: Path) -> None:
     assert models.inferred_task(config, folder) == "feature-extraction"
 
 
+SOUND = {"feature_extractor_type": "Wav2Vec2FeatureExtractor", "sampling_rate": 16000}
+PICTURE = {"image_processor_type": "ViTImageProcessor"}
+
+
+@pytest.mark.parametrize(
+    ("architecture", "prepared", "config", "task"),
+    [
+        # As the Hub's old files have it: a feature extractor of pictures.
+        (
+            "ViTModel",
+            {"feature_extractor_type": "ViTFeatureExtractor", "do_resize": True},
+            {},
+            "image-feature-extraction",
+        ),
+        ("ViTMAEForPreTraining", PICTURE, {}, "image-feature-extraction"),
+        ("Wav2Vec2ForPreTraining", SOUND, {}, "audio-feature-extraction"),
+        ("HubertModel", {"feature_extractor": SOUND}, {}, "audio-feature-extraction"),
+        ("ClapModel", SOUND, {"text_config": {"a": 1}, "audio_config": {"a": 1}}, "zero-shot-audio-classification"),
+        ("OwlViTForObjectDetection", PICTURE, {"text_config": {"a": 1}}, "zero-shot-object-detection"),
+        ("ViltForQuestionAnswering", PICTURE, {}, "visual-question-answering"),
+        ("LlavaForConditionalGeneration", {"image_processor": PICTURE}, {}, "image-text-to-text"),
+        ("Gemma3ForConditionalGeneration", {}, {"vision_config": {"a": 1}}, "image-text-to-text"),
+        ("VisionEncoderDecoderModel", PICTURE, {"is_encoder_decoder": True}, "image-to-text"),
+        ("Qwen2AudioForConditionalGeneration", SOUND, {}, "audio-text-to-text"),
+        ("SpeechEncoderDecoderModel", SOUND, {"is_encoder_decoder": True}, "automatic-speech-recognition"),
+    ],
+)
+def test_a_model_that_sees_or_hears_is_not_taken_for_one_of_texts(
+    architecture: str, prepared: dict[str, Any], config: dict[str, Any], task: str, folder: Path
+) -> None:
+    (folder / "preprocessor_config.json").write_text(json.dumps(prepared))
+    assert models.inferred_task({"architectures": [architecture], **config}, folder) == task
+
+
+def test_two_models_of_texts_that_were_put_together_rewrite(folder: Path) -> None:
+    with pytest.raises(OptibenchError, match=r"do not say what for \(translation or summarization\)"):
+        models.task_of({"architectures": ["EncoderDecoderModel"]}, folder, None, None)
+
+
 @pytest.mark.parametrize(("architecture", "count"), [("BertForSequenceClassification", 2), ("BertForMaskedLM", 0)])
 def test_two_labels_without_names_are_left_out_of_a_config(folder: Path, architecture: str, count: int) -> None:
     """transformers writes no id2label where it is its own default."""

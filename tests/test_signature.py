@@ -168,3 +168,26 @@ def test_a_transposed_weight_becomes_a_weight_of_its_own() -> None:
     folded = qdq.folded_transposes(model)
     assert [node.op_type for node in folded.graph] == ["MatMul"]
     np.testing.assert_array_equal(run(folded, {"x": np.eye(4, dtype=np.float32)})[0], weight.T)
+
+
+@pytest.mark.parametrize("turned", [0, 1])
+@pytest.mark.parametrize("biased", [True, False])
+def test_a_gemm_by_a_fixed_weight_becomes_a_product_that_can_be_quantized(turned: int, biased: bool) -> None:
+    rng = np.random.default_rng(0)
+    weight, bias = rng.normal(size=(3, 4)).astype(np.float32), rng.normal(size=4).astype(np.float32)
+    nodes = [
+        helper.make_node("Gemm", ["x", "w", *(["b"] if biased else [])], ["h"], transB=turned),
+        helper.make_node("Relu", ["h"], ["y"]),
+    ]
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 3])
+    y = helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 4])
+    stored = [numpy_helper.from_array(weight.T.copy() if turned else weight, "w")]
+    stored += [numpy_helper.from_array(bias, "b")] if biased else []
+    made = helper.make_graph(nodes, "g", [x], [y], stored)
+    model = onnx_ir.from_proto(helper.make_model(made, opset_imports=[helper.make_opsetid("", 20)], ir_version=10))
+    split = qdq.products_of_gemms(model)
+    assert [node.op_type for node in split.graph] == ["MatMul", *(["Add"] if biased else []), "Relu"]
+    assert "w" not in split.graph.initializers
+    given = rng.normal(size=(2, 3)).astype(np.float32)
+    wanted = np.maximum(given @ weight + (bias if biased else 0), 0)
+    np.testing.assert_allclose(run(split, {"x": given})[0], wanted, atol=1e-6)

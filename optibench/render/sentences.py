@@ -12,7 +12,7 @@ from optibench.render.columns import primary_metric, shape_text, shown_cases
 from optibench.render.units import bytes_text, counted, listed, operations_text, ratio_text, share_text
 from optibench.results import CaseResult, Comparison
 from optibench.stats import QUANTILE_SAMPLES
-from optibench.tasks.base import length_unit
+from optibench.tasks.base import has_metric, length_unit, optional_roles
 from optibench.values import DataRef
 
 QUICK = "quick: not for ranking"
@@ -180,14 +180,24 @@ def accuracy(comparison: Comparison) -> list[str]:
     calibrated = f"Calibrated with {_data(workload.calibration)}." if workload.calibration else None
     if metric := primary_metric(comparison):
         on = f" on {_data(workload.dataset)}" if workload.dataset else ""
-        judged = f"Accuracy is {metric}{on}."
-    elif workload.dataset:
-        judged = f"Accuracy was not measured: no case has a score on {_data(workload.dataset)}."
+        count = next(score.count for case in comparison.cases for score in case.scores)
+        # A text without a word to mask makes nothing, a long one several windows, a query's documents one list.
+        makes = f", which make {count:,} to score" if workload.dataset and workload.dataset.count != count else ""
+        judged = f"Accuracy is {metric}{on}{makes}."
     elif comparison.model.task == "graph":
         judged = (
             "Accuracy was not measured: what this graph is for is not known. Put its tokenizer or processor beside it, "
             "and give --task and --dataset."
         )
+    elif not has_metric(comparison.model.task):
+        judged = f"{comparison.model.task} has no accuracy to measure: outputs are compared with the reference's."
+    elif workload.dataset:
+        judged = f"Accuracy was not measured: no case has a score on {_data(workload.dataset)}."
+        if any(case.parity for case in comparison.cases) and (roles := optional_roles(comparison.model.task)):
+            judged += (
+                f" The data lack what could judge it ({', '.join(roles)}): "
+                f"say which column holds it with --columns {roles[-1]}=NAME, or give other data."
+            )
     else:
         model = shlex.quote(comparison.model.id)
         judged = (

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from optibench import plugins
 from optibench.errors import OptibenchError
-from optibench.spool import Lines, Spool
+from optibench.spool import Lines, Spool, numbers
 
 if TYPE_CHECKING:
     import numpy
@@ -59,6 +59,14 @@ class Encoded:
 def truths_of(facts: Mapping[str, Any], folder: Path) -> Any:
     """The truths that ``Encoded.facts`` kept there; None where there are none."""
     return Lines(folder / facts["truths_in"]) if "truths_in" in facts else facts.get("truths")
+
+
+def row_numbers(task: Any, rows: Sequence[Mapping[str, Any]], inputs: int) -> list[int]:
+    """The number that each input's row has in the data's file; [] where rows do not make as many inputs each."""
+    each = getattr(task, "INPUTS_AN_EXAMPLE", 1)
+    if hasattr(task, "GROUP") or hasattr(task, "rows") or inputs != each * len(rows):
+        return []
+    return [number for number in numbers(rows) for _ in range(each)]
 
 
 class Task(Protocol):
@@ -136,6 +144,17 @@ def length_unit(task_name: str) -> str:
     """What a length counts in that task; tokens where the task is not installed here."""
     known = task_name in plugins.names("task")
     return LENGTHS[kind_of(plugins.load("task", task_name)) if known else "text"][0]
+
+
+def has_metric(task_name: str) -> bool:
+    """Whether data can judge models of that task; so it is taken where the task is not installed here."""
+    return task_name not in plugins.names("task") or plugins.load("task", task_name).METRICS != {}
+
+
+def optional_roles(task_name: str) -> list[str]:
+    """What data for that task may lack; then they judge nothing."""
+    known = task_name in plugins.names("task")
+    return [role[:-1] for role in plugins.load("task", task_name).COLUMNS if role.endswith("?")] if known else []
 
 
 def tokenized(tokenizer: Any, text: str, pair: str | None, model: Model) -> dict[str, numpy.ndarray]:

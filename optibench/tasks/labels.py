@@ -36,6 +36,8 @@ def label_indices(found: Sequence[Any], known: Sequence[str]) -> list[float]:
 
 def _whole_number(value: Any) -> int | None:
     """``value`` as an index: 1, "1" and 1.0 are alike; None where it is none."""
+    if isinstance(value, str):  # as data frames write truth values to .csv
+        value = {"true": 1, "false": 0}.get(value.strip().lower(), value)
     try:
         number = float(value)
     except (TypeError, ValueError, OverflowError):

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from optibench import media
 from optibench.boxes import objects_of
 from optibench.errors import OptibenchError
+from optibench.spool import numbered
 from optibench.tasks import pictures
 from optibench.tasks.average_precision import mean_average_precision, precision_rows
 from optibench.tasks.base import Encoded, first_output
@@ -33,7 +34,7 @@ MOST_FOUND = 100
 
 def encode(rows: Sequence[Mapping[str, Any]], processor: Any, model: Model, seed: int) -> Encoded:
     """One input a picture. True boxes as shares of the picture, as models tell theirs; classes by the model's index."""
-    judged = [(row, objects_of(row["objects"], number)) for number, row in enumerate(rows, 1) if "objects" in row]
+    judged = [(row, objects_of(row["objects"], number)) for number, row in numbered(rows) if "objects" in row]
     indices = iter(label_indices([one for _, found in judged for one in found.classes], model.labels))
     truths: list[dict[str, Any]] = []
     for row, found in judged:

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from optibench.errors import OptibenchError
-from optibench.spool import Spool
+from optibench.spool import Spool, numbered
 from optibench.tasks.base import Encoded, first_output, with_offsets
 from optibench.tasks.ranking import column
 
@@ -59,7 +59,7 @@ def _windows(
     """The windows' inputs; what answers are judged by goes to ``labels`` and ``truths``."""
     import numpy as np
 
-    for number, row in enumerate(rows, 1):
+    for number, row in numbered(rows):
         # A question so long that no room is left is cut too, as every tokenizer does on its own.
         question = _cut(tokenizer, str(row["question"]), length // 4)
         encoded = with_offsets(

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from optibench import generation_rules
+from optibench.spool import numbered
 from optibench.tasks.base import Encoded
 from optibench.tasks.written import speller, text_in
 from optibench.values import Model
@@ -22,10 +23,10 @@ def encoded(rows: Sequence[Mapping[str, Any]], tokenizer: Any, model: Model, sou
     prefix = str(generation_rules.of_task(model).get("prefix") or "")
     most = min(model.max_length or LONGEST, LONGEST)
     inputs = []
-    for number, row in enumerate(rows, 1):
+    for number, row in numbered(rows):
         tokens = tokenizer(prefix + text_in(row, source, number), truncation=True, max_length=most)
         inputs.append({name: np.asarray(values, np.int64) for name, values in tokens.items()})
-    right = [text_in(row, target, number).strip() for number, row in enumerate(rows, 1) if target in row]
+    right = [text_in(row, target, number).strip() for number, row in numbered(rows) if target in row]
     return Encoded(
         inputs=inputs,
         labels=[1.0] * len(right),

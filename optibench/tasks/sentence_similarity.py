@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from math import inf, isfinite
 from typing import TYPE_CHECKING, Any
 
 from optibench.errors import OptibenchError
+from optibench.spool import numbered
 from optibench.stats import spearman
 from optibench.tasks.base import Encoded, first_output, tokenized
 
@@ -30,18 +32,21 @@ def encode(rows: Sequence[Mapping[str, Any]], tokenizer: Any, model: Model, seed
     texts = (str(row[role]) for row in rows for role in ("text", "text_pair") if role in row)
     return Encoded(
         inputs=(tokenized(tokenizer, text, None, model) for text in texts),
-        labels=[_score(row["label"], number) for number, row in enumerate(rows, 1) if "label" in row],
+        labels=[_score(row["label"], number) for number, row in numbered(rows) if "label" in row],
     )
 
 
 def _score(label: Any, number: int) -> float:
     try:
-        return float(label)
-    except (TypeError, ValueError) as error:
+        value = float(label)
+    except (TypeError, ValueError):
+        value = inf
+    if not isfinite(value):
         raise OptibenchError(
             f"Row {number} has the label {label!r}; a similarity is a number. "
             "Say which column holds it with --columns label=NAME."
-        ) from error
+        )
+    return value
 
 
 def answers(outputs: Mapping[str, numpy.ndarray], inputs: Mapping[str, numpy.ndarray], model: Model) -> numpy.ndarray:

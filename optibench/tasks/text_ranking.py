@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from optibench.errors import OptibenchError
+from optibench.spool import numbered
 from optibench.tasks import ranking
 from optibench.tasks.base import Encoded, tokenized
 from optibench.tasks.text_classification import answers
@@ -35,10 +36,10 @@ def encode(rows: Sequence[Mapping[str, Any]], tokenizer: Any, model: Model, seed
     if not any("label" in row for row in rows):
         return Encoded(inputs=inputs, labels=[])
     queries: dict[str, dict[str, list[float]]] = {}
-    for number, row in enumerate(rows):
+    for place, (number, row) in enumerate(numbered(rows)):
         query = queries.setdefault(str(row["query"]), {"rows": [], "relevance": []})
-        query["rows"].append(number)
-        query["relevance"].append(ranking.relevance_of(row, number + 1))
+        query["rows"].append(place)
+        query["relevance"].append(ranking.relevance_of(row, number))
     judged = [query for query in queries.values() if any(query["relevance"])]
     if not judged:
         raise OptibenchError("No row has a relevance above 0, so no order of the documents is better than another.")

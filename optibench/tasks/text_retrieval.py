@@ -11,7 +11,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from optibench.errors import OptibenchError
-from optibench.spool import Picked, Spool
+from optibench.spool import Picked, Spool, numbered
 from optibench.tasks import ranking
 from optibench.tasks.base import Encoded, tokenized
 from optibench.tasks.sentence_similarity import answers
@@ -40,7 +40,7 @@ def encode(rows: Sequence[Mapping[str, Any]], tokenizer: Any, model: Model, seed
     queries: Numbered = Numbered()
     documents: Numbered = Numbered()
     relevance: list[dict[int, float]] = []
-    for number, row in enumerate(rows, 1):
+    for number, row in numbered(rows):
         query, document = queries.number_of(str(row["query"])), documents.number_of(str(row["document"]))
         if query == len(relevance):
             relevance.append({})

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from optibench.errors import OptibenchError
+from optibench.spool import numbered
 from optibench.tasks.base import Encoded, first_output, with_offsets
 from optibench.tasks.labels import label_indices
 
@@ -53,13 +54,13 @@ def _marked(
     """The sentences' inputs; what answers are judged by goes to ``sentences``."""
     import numpy as np
 
-    for number, row in enumerate(rows, 1):
+    for place, (number, row) in enumerate(numbered(rows)):
         words = _listed(row["tokens"], "tokens", number)
         encoded = with_offsets(tokenizer, "words cannot be tagged", " ".join(words), max_length=most)
         marks, which = _first_tokens(words, encoded.pop("offset_mapping"))
         sentences.append({"count": len(words), "which": which})
         if tags:
-            mine = sentences[-1]["tags"] = tags[number - 1]
+            mine = sentences[-1]["tags"] = tags[place]
             if len(mine) != len(words):
                 raise OptibenchError(
                     f"Row {number} has {len(words)} tokens and {len(mine)} tags; every token needs one tag."
@@ -69,7 +70,7 @@ def _marked(
 
 def _tags(rows: Sequence[Mapping[str, Any]], known: Sequence[str]) -> list[list[str]]:
     """Every row's tags by the model's names (by number where it has none); [] where the rows have no tags."""
-    listed = [_listed(row["tags"], "tags", number) for number, row in enumerate(rows, 1) if "tags" in row]
+    listed = [_listed(row["tags"], "tags", number) for number, row in numbered(rows) if "tags" in row]
     indices = iter(label_indices([tag for tags in listed for tag in tags], known))
     return [[_name(int(next(indices)), known) for _ in tags] for tags in listed]
 
@@ -82,8 +83,10 @@ def _listed(value: Any, role: str, number: int) -> list[Any]:
     """A list, or the words of a text. Error: anything else."""
     found = value.split() if isinstance(value, str) else value
     if not isinstance(found, list | tuple) or not found:
+        what = "an empty list" if isinstance(found, list | tuple) else "no list"
         raise OptibenchError(
-            f"Row {number} holds no list as {role}. Give lists (.jsonl, .parquet) or words divided by spaces."
+            f"Row {number} holds {what} as {role}. Give lists (.jsonl, .parquet) or words divided by spaces; leave "
+            "empty rows out."
         )
     return [str(one) for one in found] if role == "tokens" else list(found)
 

@@ -152,7 +152,7 @@ def test_a_head_that_the_checkpoint_lacks_is_not_made_up_at_random(
         (b"review,verdict\n", "is empty"),
         (b"review,verdict\n\xff\xfe\xe9,good\n", "not UTF-8"),
         (b"one,two\na,b\n", "Its columns are: one, two"),
-        (b"text,label\ngood film\n", "Line 2 has 1 fields, the header 2"),
+        (b"text,label\ngood film\n", "Line 2 has 1 field, the header 2"),
         (b"text,label\ngood film,\n", "Row 1"),
         (b"text,label\ngood film,excellent\n", "The model's labels: bad, good"),
         (b"text,label\ngood film,7\n", "The model's labels: bad, good"),

@@ -6,8 +6,10 @@ import re
 
 import pytest
 
+from optibench.recommend import recommend
 from optibench.render import text
 from optibench.results import CaseResult, Comparison, Latency, Noise
+from tests import factories
 from tests.factories import REFERENCE, case, comparison, interval, reference, score
 from tests.render.hostile import OBEYED, hostile_comparison
 
@@ -127,10 +129,42 @@ def test_accuracy_that_was_not_measured_says_what_to_type() -> None:
     assert "Calibrated" not in report
 
 
+def test_data_that_lack_what_could_judge_are_told_so() -> None:
+    unscored = (reference(scores=(), within_floor=None), case(scores=(), within_floor=None))
+    report = one_line(text.render(comparison(cases=unscored, model=factories.model(task="object-detection")), 200))
+    assert "The data lack what could judge it (objects): say which column holds it with --columns objects=" in report
+
+
+def test_a_task_without_a_metric_asks_for_no_labels() -> None:
+    unscored = (reference(scores=(), within_floor=None), case(scores=(), within_floor=None))
+    seeing = factories.model(task="image-feature-extraction")
+    report = one_line(text.render(comparison(cases=unscored, model=seeing), 200))
+    assert "image-feature-extraction has no accuracy to measure: outputs are compared with the reference's." in report
+    assert "Accuracy was not measured" not in report
+    _, why = recommend(unscored, unscored[0].case, has_metric=False)
+    assert why is not None
+    assert "--dataset" not in why
+
+
+@pytest.mark.parametrize("value", [0.0, -0.064])
+def test_a_reference_that_scores_nothing_is_told_its_score(value: float) -> None:
+    nothing = (reference(scores=(score(value, value),), within_floor=None), case(within_floor=None))
+    _, why = recommend(nothing, nothing[0].case)
+    assert why is not None
+    assert f"The reference itself scores {value:.3g} on these data" in why
+
+
 def test_what_judged_and_what_calibrated_is_named() -> None:
     report = text.render(comparison(), 200)
     assert "Accuracy is spearman on wordsim353.tsv, 265 examples (sha256 abababababab)." in report
     assert "Calibrated with wordsim353.tsv, 88 examples (sha256 efefefefefef)." in report
+
+
+def test_data_that_make_fewer_scores_than_they_have_rows_say_so() -> None:
+    report = text.render(comparison(workload={"dataset": factories.data(count=300)}), 200)
+    assert (
+        "Accuracy is spearman on wordsim353.tsv, 300 examples (sha256 abababababab), which make 265 to score." in report
+    )
 
 
 def test_a_target_that_is_skipped_whole_is_one_line() -> None:

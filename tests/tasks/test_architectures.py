@@ -106,7 +106,7 @@ def test_data_that_a_model_cannot_be_judged_by_are_refused_and_leave_nothing(
     (data / "LABEL_1" / "1.png").write_bytes(b"no picture")
     done = optibench("compare", model, "--dataset", data, "--out", tmp_path / "run")
     assert done.returncode == 2
-    assert "The picture of row 2 (1.png) cannot be decoded" in done.stderr
+    assert "The picture of row 2 (LABEL_1/1.png) cannot be decoded" in done.stderr
     assert not (tmp_path / "run").exists()
 
 

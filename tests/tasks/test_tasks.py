@@ -69,6 +69,7 @@ def test_a_similarity_that_is_no_number_is_named(tokenizer: Any) -> None:
         (["NEGATIVE", "positive", " Positive "], [0, 1, 1]),
         ([0, 1, 1], [0, 1, 1]),
         (["0", "1", "1.0"], [0, 1, 1]),
+        (["True", "False", True], [1, 0, 1]),
     ],
 )
 def test_labels_go_by_name_or_by_index(found: list[Any], wanted: list[float]) -> None:

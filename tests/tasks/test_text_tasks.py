@@ -12,10 +12,12 @@ import msgspec
 import numpy as np
 import pytest
 
+from optibench import data
 from optibench.errors import OptibenchError
 from optibench.tasks import (
     question_answering,
     ranking,
+    sentence_similarity,
     text_ranking,
     text_retrieval,
     token_classification,
@@ -84,6 +86,24 @@ class TestTags:
     def test_a_tag_that_the_model_lacks_lists_both_sets(self, tokenizer: Any) -> None:
         with pytest.raises(OptibenchError, match=r"Labels in the data: B-ORG, O.*model's labels: O, B-PER"):
             token_classification.encode([{"tokens": ["a", "b"], "tags": ["O", "B-ORG"]}], tokenizer, TAGGER, 0)
+
+    @pytest.mark.parametrize(("tags", "said"), [([], "holds an empty list as tags"), (3, "holds no list as tags")])
+    def test_tags_that_are_none_are_called_what_they_are(self, tokenizer: Any, tags: Any, said: str) -> None:
+        with pytest.raises(OptibenchError, match=said):
+            token_classification.encode([{"tokens": ["a"], "tags": tags}], tokenizer, TAGGER, 0)
+
+    def test_a_wrong_row_is_called_by_its_number_in_the_file(self, tokenizer: Any, tmp_path: Path) -> None:
+        lines = [{"tokens": ["good", "film", str(number)], "tags": ["O"] * 3} for number in range(200)]
+        rows = tmp_path / "rows.jsonl"
+        rows.write_text("\n".join(map(json.dumps, lines)))
+        judging, _ = data.split(data.rows(str(rows), token_classification.COLUMNS, {}, ("tokens", "tags")), None, 0)
+        wrong = judging[100]["tokens"][2]  # some rows before it are held out
+        assert int(wrong) > 110
+        lines[int(wrong)]["tags"].pop()
+        rows.write_text("\n".join(map(json.dumps, lines)))
+        judging, _ = data.split(data.rows(str(rows), token_classification.COLUMNS, {}, ("tokens", "tags")), None, 0)
+        with pytest.raises(OptibenchError, match=f"Row {int(wrong) + 1} has 3 tokens and 2 tags"):
+            whole(token_classification.encode(judging, tokenizer, TAGGER, 0))
 
     def test_as_many_tags_as_tokens_are_asked_for(self, tokenizer: Any) -> None:
         with pytest.raises(OptibenchError, match="Row 1 has 2 tokens and 1 tags"):
@@ -227,3 +247,10 @@ class TestZeroShot:
     def test_one_label_is_no_choice(self, tokenizer: Any) -> None:
         with pytest.raises(OptibenchError, match="two to choose from"):
             zero_shot_classification.encode(self.ROWS[:1], tokenizer, NLI, 0)
+
+
+@pytest.mark.parametrize("label", ["nan", "inf", "alike"])
+def test_a_similarity_that_is_no_number_names_its_row(tokenizer: Any, label: str) -> None:
+    rows = [{"text": "good", "text_pair": "bad", "label": one} for one in ("1", label)]
+    with pytest.raises(OptibenchError, match="Row 2 has the label"):
+        sentence_similarity.encode(rows, tokenizer, TAGGER, 0)
