@@ -18,7 +18,7 @@ import msgspec
 from optibench import __version__, host, plugins, store
 from optibench.errors import OptibenchError
 from optibench.samples import Samples, builds, reference_of, untwinned
-from optibench.strict_json import sealed_from_json, sealed_json
+from optibench.strict_json import UNREADABLE, sealed_from_json, sealed_json
 from optibench.values import Case, DataRef, Finding, Host, ModelRef, Record, Shape, Status, Value
 from optibench.yardstick import FunctionRound
 
@@ -307,7 +307,7 @@ def read(path: Path) -> Baseline:
             plain = plain["optibench"]
             data = msgspec.json.encode(plain)
         kind = plain.get("kind")
-    except (msgspec.MsgspecError, UnicodeDecodeError, AttributeError, TypeError):
+    except (*UNREADABLE, AttributeError, TypeError):
         kind = None
     if kind != "optibench baseline":
         raise OptibenchError(
