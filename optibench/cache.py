@@ -13,6 +13,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -187,6 +188,12 @@ class Cache:
             except filelock.Timeout:
                 continue
         return found
+
+    def clear_leftovers(self) -> None:
+        """Removes what killed runs left half made, as far as that is allowed."""
+        with suppress(OSError):
+            for folder in self.leftovers():
+                shutil.rmtree(folder, ignore_errors=True)
 
     def _lock(self, key: str) -> Any:
         import filelock
