@@ -171,9 +171,11 @@ class Cache:
                 yield path.name, None
 
     def remove(self, key: str) -> None:
-        """Removes one entry; another run that is making it is waited for."""
+        """Removes one entry; another run that is making it is waited for. Error: the system does not let it go."""
         with self._lock(key):
             _clear(self.path(key))
+            if self.path(key).exists():
+                raise OptibenchError(f"{self.path(key)} cannot be removed: see whose it is, and what its rights are.")
 
     def leftovers(self) -> list[Path]:
         """Half-made folders of runs that were killed; not those that a living run is making, which holds their lock."""
