@@ -362,10 +362,7 @@ def cache_verify() -> list[str]:
 
 def cache_prune(older_than_seconds: float = 0.0) -> None:
     """Removes the entries that ``cache_rows`` lists for this age, and what killed runs left half made."""
-    import shutil
-
     cache = Cache(default_root())
     for row in cache_rows(older_than_seconds):
         cache.remove(row["key"])
-    for folder in cache.leftovers():
-        shutil.rmtree(folder, ignore_errors=True)
+    cache.clear_leftovers()

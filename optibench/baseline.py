@@ -18,12 +18,15 @@ import msgspec
 from optibench import __version__, host, plugins, store
 from optibench.errors import OptibenchError
 from optibench.samples import Samples, builds, reference_of, untwinned
-from optibench.strict_json import sealed_from_json, sealed_json
+from optibench.strict_json import UNREADABLE, sealed_from_json, sealed_json
 from optibench.values import Case, DataRef, Finding, Host, ModelRef, Record, Shape, Status, Value
 from optibench.yardstick import FunctionRound
 
 BASELINE_SCHEMA = 1
 BASELINES = Path("reports") / "baselines"
+MOST_PACKED_BYTES = 32 << 20
+"""Of one case's answers, unpacked; a file of some kB could promise gigabytes."""
+MERGING = re.compile(rb"^(?:<{7} |={7}$|>{7} )", re.MULTILINE)
 
 
 class Hardware(Value, frozen=True, kw_only=True):
@@ -242,11 +245,23 @@ def packed(values: Sequence[float | tuple[float, ...]]) -> str:
 
 
 def unpacked(text: str) -> tuple[float, ...]:
-    """The numbers that ``packed`` made a line of."""
+    """The numbers that ``packed`` made a line of. Error: it made none of that, or they are more than any run has."""
     import numpy as np
 
     kind, _, data = text.partition(":")
-    return tuple(np.frombuffer(zlib.decompress(base64.b64decode(data)), kind).astype(float).tolist()) if data else ()
+    if not data:
+        return ()
+    try:
+        unzip = zlib.decompressobj()
+        plain = unzip.decompress(base64.b64decode(data), MOST_PACKED_BYTES)
+        if not unzip.eof:
+            raise ValueError("they are cut off, or too many")
+        return tuple(np.frombuffer(plain, kind).astype(float).tolist())
+    except (ValueError, TypeError, zlib.error) as error:
+        raise OptibenchError(
+            f"The answers in the baseline cannot be read: {error}. Write it anew from a run: "
+            "optibench baseline update RUN"
+        ) from error
 
 
 # Files
@@ -307,8 +322,13 @@ def read(path: Path) -> Baseline:
             plain = plain["optibench"]
             data = msgspec.json.encode(plain)
         kind = plain.get("kind")
-    except (msgspec.MsgspecError, UnicodeDecodeError, AttributeError, TypeError):
+    except (*UNREADABLE, AttributeError, TypeError):
         kind = None
+    if kind is None and MERGING.search(data):
+        raise OptibenchError(
+            f"{path} holds the marks of a merge that was not finished. Take one of its two sides, whole, "
+            "or write it anew from a run: optibench baseline update RUN"
+        )
     if kind != "optibench baseline":
         raise OptibenchError(
             f"{path} is not a baseline: expected a file that optibench baseline save wrote, or a run's folder."

@@ -45,6 +45,7 @@ class Workshop:
         for lane in self._builders.values():
             lane.close()
         self._builders.clear()
+        self.cache.clear_leftovers()  # a builder that is killed in the middle of a build cannot tidy up after itself
 
     def sources(self) -> inputs.Sources:
         """Which data judge and which calibrate. Reads them, so that what is wrong with them is said first."""

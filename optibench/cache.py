@@ -13,6 +13,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -170,9 +171,11 @@ class Cache:
                 yield path.name, None
 
     def remove(self, key: str) -> None:
-        """Removes one entry; another run that is making it is waited for."""
+        """Removes one entry; another run that is making it is waited for. Error: the system does not let it go."""
         with self._lock(key):
             _clear(self.path(key))
+            if self.path(key).exists():
+                raise OptibenchError(f"{self.path(key)} cannot be removed: see whose it is, and what its rights are.")
 
     def leftovers(self) -> list[Path]:
         """Half-made folders of runs that were killed; not those that a living run is making, which holds their lock."""
@@ -187,6 +190,12 @@ class Cache:
             except filelock.Timeout:
                 continue
         return found
+
+    def clear_leftovers(self) -> None:
+        """Removes what killed runs left half made, as far as that is allowed."""
+        with suppress(OSError):
+            for folder in self.leftovers():
+                shutil.rmtree(folder, ignore_errors=True)
 
     def _lock(self, key: str) -> Any:
         import filelock

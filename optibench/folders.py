@@ -17,6 +17,11 @@ def check_free(path: Path, mark: str, what: str) -> None:
         raise OptibenchError(f"{path} is a file; {what} needs a folder. Give another one with --out.")
     if path.is_dir() and any(path.iterdir()) and not (path / mark).is_file():
         raise OptibenchError(f"{path} holds something that is not {what}. Give a new folder with --out.")
+    if path.is_mount():
+        raise OptibenchError(
+            f"{path} is where another file system is mounted, and {what} takes the place of the whole folder. "
+            "Give a folder inside of it with --out."
+        )
     if (path / ".git").exists():  # the folder is replaced as a whole, and a repository's history with it
         raise OptibenchError(
             f"{path} is a repository of git, which would be lost: {what} takes the place of the whole folder. "

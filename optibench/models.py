@@ -322,7 +322,7 @@ def _config(folder: Path, shown: str) -> dict[str, Any]:
         config = json.loads(file.read_text(encoding="utf-8"))
         if not isinstance(config, dict):
             raise ValueError("it is not an object")
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise OptibenchError(f"The config.json of {shown} cannot be read: {error}.") from error
     return config
 
@@ -331,7 +331,7 @@ def _json(file: Path) -> dict[str, Any]:
     """A side file's content; {} where it is missing or broken (whoever needs it says so)."""
     try:
         value = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return value if isinstance(value, dict) else {}
 

@@ -27,6 +27,7 @@ from optibench.render import card
 from optibench.render.plain import plain
 from optibench.reported import Reported
 from optibench.results import CaseResult, Comparison
+from optibench.strict_json import UNREADABLE
 from optibench.upload import Content, Place, Sent, There, Upload
 from optibench.values import Artifact, Case
 
@@ -217,7 +218,7 @@ def _files_of(place: Place, there: There | None) -> set[str]:
     data = upload.read(place, there, package.MANIFEST) if there else None
     try:
         told = msgspec.json.decode(data, type=dict[str, Any]).get("files") if data else None
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+    except UNREADABLE:
         told = None
     return {str(name) for name in told} if isinstance(told, dict) else set()
 

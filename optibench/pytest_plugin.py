@@ -9,8 +9,10 @@ asks for the fixture: every pytest run of an environment with optibench loads th
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +37,7 @@ class Gauge:
     def __init__(self, request: pytest.FixtureRequest, folders: pytest.TempPathFactory) -> None:
         self._request = request
         self._folders = folders
+        self._timed = 0
 
     def assert_not_slower(
         self,
@@ -61,26 +64,35 @@ class Gauge:
         from optibench import api, gating
         from optibench.errors import OptibenchError
         from optibench.render import gate_text
+        from optibench.verdicts import Limits
 
         path = self._found(Path(baseline))
         asked = {**_asked(path, backend, precision), **options}
         folder = self._folders.mktemp("optibench") / "run"
+        limits = Limits(
+            max_slowdown=max_slowdown,
+            max_accuracy_drop=max_accuracy_drop,
+            max_memory_growth=max_memory_growth,
+            max_size_growth=max_size_growth,
+        )
         try:
-            result = api.compare(model, backends=[backend], out=folder, say=_say, **asked)
-            judged = gating.gate(
-                folder,
-                path,
-                max_slowdown=max_slowdown,
-                max_accuracy_drop=max_accuracy_drop,
-                max_memory_growth=max_memory_growth,
-                max_size_growth=max_size_growth,
-                cases=f"*/{backend}/{precision or '*'}",
-                confirm=confirm,
-                allow_different_hardware=allow_different_hardware,
-                say=_say,
-            )
+            limits.checked()  # now, not after minutes of measuring
+            with self._alone():
+                result = api.compare(model, backends=[backend], out=folder, say=_say, **asked)
+                judged = gating.gate(
+                    folder,
+                    path,
+                    max_slowdown=max_slowdown,
+                    max_accuracy_drop=max_accuracy_drop,
+                    max_memory_growth=max_memory_growth,
+                    max_size_growth=max_size_growth,
+                    cases=f"*/{backend}/{precision or '*'}",
+                    confirm=confirm,
+                    allow_different_hardware=allow_different_hardware,
+                    say=_say,
+                )
         except OptibenchError as error:
-            pytest.fail(str(error), pytrace=False)
+            raise pytest.fail.Exception(str(error), pytrace=False) from None
         assert result.path is not None, "a run has a folder"
         self._tell_models(result.path)
         if judged.exit_code:
@@ -96,11 +108,21 @@ class Gauge:
         from optibench.baseline import function_figures
         from optibench.yardstick import in_turns
 
-        measured = in_turns(function, rounds=rounds, blocks=blocks)
-        name = self._request.node.nodeid
+        with self._alone():
+            measured = in_turns(function, rounds=rounds, blocks=blocks)
+        self._timed += 1
+        name = self._request.node.nodeid + (f" ({self._timed})" if self._timed > 1 else "")
         self._request.config.stash.setdefault(FIGURES, {})[name] = function_figures(name, measured)
         self._tell(self._request.node.name, [seconds for one in measured for seconds in one.seconds])
         return [one.log_ratio for one in measured]
+
+    def _alone(self) -> AbstractContextManager[Any]:
+        """Among the processes of pytest-xdist one measures at a time: two would share the cores."""
+        if "PYTEST_XDIST_WORKER" not in os.environ:
+            return nullcontext()
+        import filelock
+
+        return filelock.FileLock(self._folders.getbasetemp().parent / "optibench.lock")
 
     def _found(self, baseline: Path) -> Path:
         path = baseline if baseline.exists() else self._request.config.rootpath / baseline
@@ -124,10 +146,10 @@ class Gauge:
         if not self._request.config.pluginmanager.has_plugin("benchmark") or not seconds:
             return
         benchmark = self._request.getfixturevalue("benchmark")
-        if benchmark.disabled:  # --benchmark-disable
+        benchmark._mode = "optibench"  # else it warns that it was not used
+        if benchmark.disabled:  # --benchmark-disable, or pytest-xdist
             return
         # pytest-benchmark has no public way in for times that it did not take itself.
-        benchmark._mode = "optibench"  # else it warns that it was not used
         stats = benchmark._make_stats(iterations=1)
         stats.name, stats.fullname = name, self._request.node.nodeid.replace(self._request.node.name, name)
         for one in seconds:
@@ -156,7 +178,7 @@ def _asked(baseline: Path, backend: str, precision: str | None) -> dict[str, Any
     try:
         base = of_path(baseline)
     except OptibenchError as error:
-        pytest.fail(str(error), pytrace=False)
+        raise pytest.fail.Exception(str(error), pytrace=False) from None
     parts = [case.case.split("/") for case in base.cases]
     mine = [part for part in parts if part[1:2] == [backend] and precision in (None, part[-1])]
     if not mine:

@@ -12,7 +12,7 @@ import msgspec
 from optibench import bundle, store
 from optibench.errors import OptibenchError
 from optibench.results import COMPARISON_SCHEMA, Comparison
-from optibench.strict_json import value_from_json
+from optibench.strict_json import UNREADABLE, value_from_json
 from optibench.values import Record
 
 
@@ -34,7 +34,7 @@ class KeptRun:
             raise OptibenchError(f"{self.path} has no {store.PLAN}: what was asked for is not known.")
         try:
             return msgspec.json.decode(data, type=dict[str, Any])
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        except UNREADABLE as error:
             raise OptibenchError(f"{self._where(store.PLAN)} cannot be read: {error}.") from error
 
     def comparison(self) -> Comparison | None:

@@ -23,7 +23,7 @@ import msgspec
 from optibench.errors import OptibenchError
 from optibench.parquet import parquet_from_records
 from optibench.results import COMPARISON_SCHEMA, Comparison
-from optibench.strict_json import sealed_from_json, sealed_json, strict_json, value_from_json
+from optibench.strict_json import UNREADABLE, sealed_from_json, sealed_json, strict_json, value_from_json
 from optibench.values import RECORD_SCHEMA, Record, Value
 
 RUNS = "optibench-runs"
@@ -39,6 +39,7 @@ FILES = (RECORDS, PLAN, COMPARISON, PARQUET, "table.csv", "report.md", PAGE)
 
 SPECIAL = (("/", "dev"), ("/", "proc"))
 """Folders whose links lead to what is open already (/dev/shm holds files like any)."""
+NEWLINE = b"\n"
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -132,7 +133,7 @@ class Run:
             raise OptibenchError(
                 f"{self.path} has no {PLAN}, so this run cannot be resumed. Start it anew in another folder."
             ) from error
-        except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
+        except (OSError, *UNREADABLE) as error:
             raise OptibenchError(f"{file} cannot be read: {error}. Start the run anew in another folder.") from error
 
     def write_comparison(self, comparison: Comparison, texts: Mapping[str, str]) -> None:
@@ -233,23 +234,33 @@ def load(path: Path) -> Comparison:
 
 def records_from_bytes(data: bytes, where: str) -> tuple[list[Record], list[str]]:
     """The records of a records.jsonl, and warnings; ``where`` names it in both. Errors as ``Run.records``."""
-    *lines, torn = data.split(b"\n")
     warnings = []
-    if torn:
+    whole = data.rfind(b"\n") + 1
+    if whole < len(data):
         warnings.append(
-            f"The last line of {where} (line {len(lines) + 1}) was cut off while it was written; "
+            f"The last line of {where} (line {data.count(NEWLINE) + 1}) was cut off while it was written; "
             "it is left out, and its job counts as not done."
         )
+    mend = "Restore it, or remove the line."
     found = [
-        sealed_from_json(line, Record, RECORD_SCHEMA, f"Line {number} of {where}", "Restore it, or remove the line.")
-        for number, line in enumerate(lines, 1)
-        if line.strip()
+        sealed_from_json(line, Record, RECORD_SCHEMA, f"Line {number} of {where}", mend)
+        for number, line in _numbered_lines(data, whole)
     ]
     if unsealed := sum(not record.sha256 for record in found):
         warnings.append(
             f"{unsealed} of the records in {where} carry no sha256: a number edited by hand would not show."
         )
     return [msgspec.structs.replace(record, sha256="") for record in found], warnings
+
+
+def _numbered_lines(data: bytes, end: int) -> Iterator[tuple[int, bytes]]:
+    """The lines up to ``end`` that hold something. One after the other: a packed file of some kB can hold so many
+    empty ones that a list of them would fill the memory."""
+    number, counted = 1, 0
+    for line in re.compile(rb"\S[^\n]*").finditer(data, 0, end):
+        number += data.count(NEWLINE, counted, line.start())
+        counted = line.start()
+        yield number, line.group()
 
 
 def json_text(value: Value) -> str:

@@ -14,6 +14,9 @@ from optibench.values import Value, digest_of
 
 T = TypeVar("T", bound=Value)
 
+UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+"""What reading JSON ends with that is none, does not fit, or is nested too deeply for any parser."""
+
 
 def strict_json(value: Any) -> bytes:
     """JSON that says exactly what ``value`` says. msgspec writes NaN and infinity as null, which would read as "not
@@ -69,7 +72,7 @@ def value_from_json(data: bytes, kind: type[T], schema: int, where: str) -> T:
         found = msgspec.json.decode(data, type=_Schema).schema
         if found == schema:
             return msgspec.json.decode(data, type=kind)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except UNREADABLE as error:
         raise OptibenchError(
             f"{where} is not a whole {kind.__name__.lower()}: {error}. "
             "It was damaged or edited: restore it or remove it."

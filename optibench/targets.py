@@ -59,7 +59,7 @@ def target_from_file(path: Path) -> Target:
     """One target. Errors name the file, the key, and what is known."""
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise OptibenchError(f"{path} is not valid TOML: {error}.") from error
     except OSError as error:
         raise OptibenchError(f"{path} cannot be read: {error.strerror}.") from error

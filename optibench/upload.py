@@ -6,6 +6,7 @@ which no header can hold is not quoted in an error, and kept nowhere.
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -147,9 +148,11 @@ def read(place: Place, there: There, name: str) -> bytes | None:
         return None
     at = place.branch if there.has_branch else None
     try:
-        # Never by the cache: its copy may be older than what somebody else wrote a moment ago.
-        found = _api().hf_hub_download(place.repo, name, repo_type=place.kind, revision=at, force_download=True)
-        return Path(found).read_bytes()
+        # Never by the cache: its copy may be older than what somebody else wrote a moment ago, or it cannot be written.
+        with tempfile.TemporaryDirectory() as folder:
+            return Path(
+                _api().hf_hub_download(place.repo, name, repo_type=place.kind, revision=at, local_dir=folder)
+            ).read_bytes()
     except Exception as error:
         raise _said(place, error) from error
 

@@ -46,7 +46,7 @@ def checked_weights(folder: Path, allow_pickle: bool) -> list[Path]:
 def _shards(index: Path) -> list[Path]:
     try:
         names = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise OptibenchError(f"{index.name} cannot be read: {first_line(error)}. Fetch the model again.") from error
     files = [index.parent / Path(str(name)).name for name in sorted(names)]
     for file in files:
@@ -84,7 +84,7 @@ def check_safetensors(file: Path) -> None:
         try:
             header = json.loads(stream.read(length))
             ends = [entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"]
-        except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError) as error:
             raise _damaged(file, "its header is garbled") from error
     wanted = 8 + length + max(ends, default=0)
     if size != wanted:

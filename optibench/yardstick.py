@@ -10,6 +10,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from optibench.errors import OptibenchError
+
 BURST_SECONDS = 0.02
 
 
@@ -33,6 +35,8 @@ def yardstick() -> int:
 def in_turns(function: Callable[[], object], *, rounds: int, blocks: int, seed: int = 0) -> list[FunctionRound]:
     """Times ``function`` and the yardstick in turns: ``rounds`` of ``blocks``, in each both once in random order, for
     20 ms or at least one call. Round by round, since what drifts lets blocks of one round resemble each other."""
+    if min(rounds, blocks) < 1:
+        raise OptibenchError(f"A function is timed in one round of one block at least, not {rounds} of {blocks}.")
     rng = random.Random(seed)  # noqa: S311 (an order, no secret)
     found = []
     for _ in range(rounds):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import zlib
 from pathlib import Path
 
 import msgspec
@@ -103,6 +105,23 @@ def test_packed_numbers_come_back(values: tuple[float, ...]) -> None:
     assert "\n" not in baselines.packed(values)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "uint8:!",
+        "uint8:AAAA",
+        "object:eJxjAAAAAQAB",
+        "nothing:eJxjAAAAAQAB",
+        f"uint8:{base64.b64encode(zlib.compress(bytes(10), 9)[:-6]).decode()}",
+        f"uint8:{base64.b64encode(zlib.compress(bytes(100 << 20), 9)).decode()}",
+    ],
+    ids=["no base64", "not packed", "objects", "no numbers", "cut off", "gigabytes"],
+)
+def test_numbers_that_cannot_be_unpacked_are_an_error_that_says_what_to_do(text: str) -> None:
+    with pytest.raises(OptibenchError, match=r"cannot be read: .*optibench baseline update RUN"):
+        baselines.unpacked(text)
+
+
 # The file
 
 
@@ -149,6 +168,8 @@ def test_a_baseline_without_its_digest_is_refused(file: Path) -> None:
         (b"", "is not a baseline"),
         (b"name,value\n", "is not a baseline"),
         (b"[1, 2]", "is not a baseline"),
+        (b'{"kind":' * 100_000, "is not a baseline"),
+        (b'{\n<<<<<<< HEAD\n  "seed": 0,\n=======\n  "seed": 1,\n>>>>>>> other\n}', "a merge that was not finished"),
         (b"\xff\xfe\x00", "is not a baseline"),
         (b'{"schema": 1, "optibench_version": "0.1.0"}', "is not a baseline"),
         (b'{"kind": "optibench baseline", "schema": 9}', "has schema 9; .* reads schema 1"),

@@ -11,6 +11,7 @@ import pytest
 
 from optibench.cache import Cache, Damaged
 from optibench.errors import OptibenchError
+from tests.conftest import Optibench
 
 RECIPE = {"kind": "export", "model": "m", "version": 1}
 
@@ -110,6 +111,21 @@ def test_entries_are_listed_and_removed_and_leftovers_found(tmp_path: Path) -> N
     assert [path.name for path in cache.leftovers()] == [".making-abc"]
     cache.remove(entry.key)
     assert list(cache.entries()) == []
+
+
+def test_prune_removes_what_is_half_made_where_there_is_no_entry(optibench: Optibench, tmp_path: Path) -> None:
+    (tmp_path / "entries" / ".making-abc-1").mkdir(parents=True)
+    done = optibench("cache", "prune", "--yes", env={"OPTIBENCH_CACHE": str(tmp_path)})
+    assert done.stdout == "No entry to remove.\n"
+    assert list((tmp_path / "entries").iterdir()) == []
+
+
+def test_an_entry_that_cannot_be_removed_is_not_called_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cache = Cache(tmp_path)
+    entry = cache.get_or_make("export", RECIPE, write)
+    monkeypatch.setattr(shutil, "rmtree", lambda path, ignore_errors: None)  # what a folder of another user's does
+    with pytest.raises(OptibenchError, match="cannot be removed"):
+        cache.remove(entry.key)
 
 
 def test_what_a_living_run_is_making_is_no_leftover(tmp_path: Path) -> None:

@@ -149,6 +149,13 @@ def test_another_build_in_the_same_repository_takes_the_place_of_the_old_one(ask
     assert files["notes.txt"] == b"y"
 
 
+def test_a_home_that_cannot_be_written_does_not_keep_a_second_publish_back(ask: Any, run: Path, hub: Hub) -> None:
+    for _ in range(2):
+        done = ask("publish", run, "--to", MODEL, HF_HOME="/dev/null/home")
+        assert done.returncode == 0, done.stderr
+    assert "there already" in done.stdout + done.stderr
+
+
 def test_a_branch_is_made_and_main_is_left_alone(ask: Any, run: Path, hub: Hub) -> None:
     commit = hub.put("user/classifier-int8", {"README.md": b"---\nlicense: mit\n---\n"}, private=True)
     done = ask("publish", run, "--to", MODEL, "--revision", "next/one")

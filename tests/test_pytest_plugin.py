@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from optibench.errors import OptibenchError
 from optibench.yardstick import in_turns, yardstick
 from tests.conftest import Optibench
 
@@ -81,6 +82,56 @@ def test_a_missing_baseline_and_a_backend_that_it_lacks_fail_with_what_to_do(sui
     assert "has no case of openvino. It has: pretend/fake/fp32, pretend/fake/int8" in done.stdout
     (tmp_path / "baseline.json").unlink()
     assert "optibench baseline save RUN --out baseline.json" in pytest_in(tmp_path, suite).stdout
+
+
+def test_a_limit_that_cannot_be_is_told_before_anything_is_measured_and_once(suite: str, tmp_path: Path) -> None:
+    done = pytest_in(tmp_path, suite.replace("rounds=3", "max_slowdown=500.0"))
+    assert "--max-slowdown takes 0% to" in done.stdout
+    assert "round 1" not in done.stdout + done.stderr
+    done = pytest_in(tmp_path, suite.replace('"baseline.json"', '"."'))
+    assert done.stdout.count("expected a run's folder") == 1
+    assert "another exception" not in done.stdout
+
+
+XDIST_TESTS = """
+import time
+def measured(optibench, name):
+    def function():
+        times.append(time.time())
+    times = []
+    optibench.in_turns(function, rounds=2, blocks=30)
+    with open(name, "w") as file:
+        file.write(f"{times[0]} {times[-1]}")
+def test_one(optibench):
+    measured(optibench, "one")
+def test_two(optibench):
+    measured(optibench, "two")
+"""
+
+
+def test_under_xdist_one_process_measures_at_a_time_and_nothing_is_warned_of(tmp_path: Path) -> None:
+    done = pytest_in(tmp_path, XDIST_TESTS, "-n", "2")
+    assert done.returncode == 0, done.stdout
+    assert "was not used" not in done.stdout
+    spans = sorted([float(one) for one in (tmp_path / name).read_text().split()] for name in ("one", "two"))
+    assert spans[0][1] <= spans[1][0]
+
+
+def test_two_functions_of_one_test_are_two_in_the_json(tmp_path: Path) -> None:
+    text = "def test_it(optibench):\n    for size in (1, 1000):\n"
+    text += "        optibench.in_turns(lambda: sum(range(size)), rounds=1, blocks=1)\n"
+    done = pytest_in(tmp_path, text, "--benchmark-json=b.json")
+    assert done.returncode == 0, done.stdout
+    found = json.loads((tmp_path / "b.json").read_text())["optibench"]["cases"]
+    assert [one["case"] for one in found if "test_it" in one["case"]] == [
+        "test_it.py::test_it",
+        "test_it.py::test_it (2)",
+    ]
+
+
+def test_a_function_is_timed_in_one_round_at_least() -> None:
+    with pytest.raises(OptibenchError, match="one round of one block at least, not 0 of 5"):
+        in_turns(yardstick, rounds=0, blocks=5)
 
 
 def test_functions_are_gated_by_what_pytest_benchmark_wrote(optibench: Optibench, tmp_path: Path) -> None:

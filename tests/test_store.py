@@ -8,6 +8,7 @@ import math
 import os
 import resource
 import tempfile
+import tracemalloc
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -148,6 +149,30 @@ def test_a_write_that_fails_when_flushed_leaves_no_part(
         with pytest.raises(OptibenchError, match=says):
             run.append(record(round=1))
     assert len(run.records()[0]) == 1
+
+
+def test_json_that_is_nested_beyond_reading_is_an_error_that_names_the_place(run: store.Run) -> None:
+    deep = b'{"schema":1,"x":' * 200_000 + b"1" + b"}" * 200_000
+    for name in (store.RECORDS, store.COMPARISON, store.PLAN):
+        (run.path / name).write_bytes(deep + b"\n")
+    with pytest.raises(OptibenchError, match=r"Line 1 of .*records\.jsonl is not a whole record: .*recursion"):
+        run.records()
+    with pytest.raises(OptibenchError, match=r"comparison\.json is not a whole comparison: .*recursion"):
+        store.load(run.path)
+    with pytest.raises(OptibenchError, match=r"plan\.json cannot be read: .*recursion"):
+        run.plan()
+
+
+def test_empty_lines_take_no_memory_and_are_counted_where_a_broken_one_is_named() -> None:
+    blank = b"\n \r\n" * 2_000_000
+    tracemalloc.start()
+    try:
+        assert store.records_from_bytes(blank, "it") == ([], [])
+        assert tracemalloc.get_traced_memory()[1] < 10 << 20  # a list of these lines has over 100 MB
+    finally:
+        tracemalloc.stop()
+    with pytest.raises(OptibenchError, match="Line 4 of it is not a whole record"):
+        store.records_from_bytes(b"\n\n \n{}\n", "it")
 
 
 def test_text_that_is_not_unicode_is_refused_with_the_text(run: store.Run) -> None:

@@ -70,6 +70,7 @@ def test_a_users_folder_adds_targets_and_takes_the_place_of_ours(tmp_path: Path)
         ("match = 5\n" + GOOD, "match must be a table"),
         (GOOD + "[options]\nonnxruntime = 3\n", "options"),
         ("name = ", "not valid TOML"),
+        (f"name = {'[' * 5000}{']' * 5000}", "not valid TOML"),
     ],
 )
 def test_a_wrong_file_is_told_what_is_wrong_and_what_is_known(tmp_path: Path, text: str, words: str) -> None:

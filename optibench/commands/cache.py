@@ -51,7 +51,8 @@ def cache_prune(older_than: float, yes: bool) -> None:
     rows = api.cache_rows(older_than)
     total = sum(r["bytes"] for r in rows) / 1e6
     if not rows:
-        click.echo("Nothing to remove.")
+        api.cache_prune(older_than)  # what killed runs left half made is no entry
+        click.echo("No entry to remove.")
         return
     if not yes:
         click.confirm(f"Remove {len(rows)} entries ({total:.1f} MB) from {api.cache_root()}?", abort=True)

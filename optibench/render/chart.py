@@ -7,6 +7,7 @@ style sheet decides them, so that one drawing serves light, dark and paper.
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections.abc import Iterable
@@ -163,12 +164,18 @@ def drawn(spec: Spec, suffix: str) -> bytes:
 
 def svg(spec: Spec) -> str:
     """A finished specification as SVG. Error: vl-convert is not installed."""
-    return str(_vl_convert().vegalite_to_svg(spec, allowed_base_urls=[]))
+    return str(_vl_convert().vegalite_to_svg(_drawable(spec), allowed_base_urls=[]))
 
 
 def png(spec: Spec) -> bytes:
     """A finished specification as PNG, at twice its size. Error: vl-convert is not installed."""
-    return bytes(_vl_convert().vegalite_to_png(spec, scale=PNG_SCALE, allowed_base_urls=[]))
+    return bytes(_vl_convert().vegalite_to_png(_drawable(spec), scale=PNG_SCALE, allowed_base_urls=[]))
+
+
+def _drawable(spec: Spec) -> str:
+    """The specification with characters beyond U+FFFF (emoji) spelled out: a label too long for its place is cut
+    between the two halves that JavaScript has of one, and vl-convert cannot measure half a character."""
+    return re.sub("[\U00010000-\U0010ffff]", lambda m: f"\\\\U{ord(m[0]):08x}", json.dumps(spec, ensure_ascii=False))
 
 
 def svg_in_page(spec: Spec) -> str:

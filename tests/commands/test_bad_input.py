@@ -101,6 +101,16 @@ def test_a_folder_without_config_says_what_it_found(optibench: Optibench, tmp_pa
     assert "no config.json" in refused(optibench, "compare", tmp_path)
 
 
+def test_json_that_is_nested_beyond_reading_is_called_damaged(optibench: Optibench, tmp_path: Path) -> None:
+    deep = '{"a":' * 100_000 + "1" + "}" * 100_000
+    (tmp_path / "config.json").write_text(deep)
+    assert "config.json of" in (said := refused(optibench, "compare", tmp_path))
+    assert "cannot be read" in said
+    (tmp_path / "config.json").write_text('{"model_type": "bert", "architectures": ["BertModel"]}')
+    (tmp_path / "model.safetensors").write_bytes(len(deep).to_bytes(8, "little") + deep.encode())
+    assert "model.safetensors is damaged: its header is garbled" in refused(optibench, "compare", tmp_path)
+
+
 def test_a_config_that_is_not_json_is_named(optibench: Optibench, copy: Path) -> None:
     (copy / "config.json").write_text("{")
     assert "config.json of model cannot be read" in refused(optibench, "compare", copy)

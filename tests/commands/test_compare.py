@@ -332,8 +332,11 @@ def test_a_damaged_cache_entry_is_said_and_built_again(optibench: Optibench, tin
     assert (tmp_path / "a/openvino_model.bin").stat().st_size == (tmp_path / "b/openvino_model.bin").stat().st_size
 
 
-def interrupted(model: Path, targets: Path, run: Path, cache_root: Path) -> subprocess.CompletedProcess[str]:
-    """A run that gets Ctrl-C once its first round is on the disk."""
+def interrupted(
+    model: Path, targets: Path, run: Path, cache_root: Path, reached: Callable[[], Any] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """A run that gets Ctrl-C once this is reached: by default that its first round is on the disk."""
+    reached = reached or (lambda: (run / "records.jsonl").exists() and len(records(run)) >= 3)
     process = subprocess.Popen(
         [
             sys.executable, "-m", "optibench.cli", "compare", str(model), "--targets", "pretend", "--targets-dir",
@@ -346,7 +349,7 @@ def interrupted(model: Path, targets: Path, run: Path, cache_root: Path) -> subp
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )  # fmt: skip
     for _ in range(600):
-        if (run / "records.jsonl").exists() and len(records(run)) >= 3:
+        if reached():
             break
         time.sleep(0.1)
     process.send_signal(signal.SIGINT)
@@ -371,6 +374,16 @@ def test_ctrl_c_keeps_the_records_says_what_to_type_and_resume_repeats_nothing(
     limits = [record["case"]["precision"] for record in records(run) if record["case"]["backend"] == "limits"]
     assert sorted(limits) == ["fp32", "int8", "memory"]
     assert max(record["round"] for record in records(run)) > max(rounds)
+
+
+def test_ctrl_c_amid_a_build_leaves_nothing_half_made_in_the_cache(
+    tiny_bert: Path, fake_target: FakeTarget, tmp_path: Path
+) -> None:
+    cache = tmp_path / "cache"
+    making = lambda: list(cache.glob("entries/.making-*"))  # noqa: E731
+    stopped = interrupted(tiny_bert, fake_target(), tmp_path / "run", cache, making)
+    assert stopped.returncode == 130
+    assert making() == []
 
 
 def test_a_finished_run_that_is_resumed_measures_nothing_more(

@@ -23,6 +23,14 @@ def test_a_site_does_not_take_the_place_of_a_repository_of_git(tmp_path: Path) -
     assert (site / ".git").is_dir()
 
 
+def test_a_site_does_not_take_the_place_of_what_is_mounted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    site = tmp_path / "site"
+    site.mkdir()
+    monkeypatch.setattr(Path, "is_mount", lambda path: path == site)
+    with pytest.raises(OptibenchError, match=r"is mounted.* Give a folder inside of it"):
+        boards.build([tmp_path], site)
+
+
 def test_a_run_is_submitted_validated_and_built_and_each_says_what_it_did(optibench: Optibench, tmp_path: Path) -> None:
     write_run(tmp_path / "run", records_of())
     (tmp_path / "in").mkdir()

@@ -107,6 +107,13 @@ def test_hostile_text_in_a_chart_is_neither_markup_nor_an_expression() -> None:
             assert "<b>" not in drawn
 
 
+def test_a_long_name_of_emoji_is_drawn() -> None:
+    emoji = "\U0001f600" * 60
+    named = Reported(comparison=comparison(cases=(reference(), case(f"cpu/{emoji}/int8"))))
+    drawn = [svg(finished(chart.spec, LIGHT)) for draw in CHARTS.values() if (chart := draw(named, LIGHT))]
+    assert any(r"\U0001f600" in one for one in drawn)
+
+
 # Pages
 
 
