@@ -138,6 +138,7 @@ def test_functions_are_gated_by_what_pytest_benchmark_wrote(optibench: Optibench
     done = pytest_in(tmp_path, FUNCTION_TEST.format(size=20_000), "--benchmark-json=old.json")
     assert done.returncode == 0, done.stdout
     assert optibench("baseline", "save", "old.json", "--out", "base.json", cwd=tmp_path).returncode == 0
+    assert "(graph), measured 20" in optibench("baseline", "show", "base.json", cwd=tmp_path).stdout  # of no revision
     pytest_in(tmp_path, FUNCTION_TEST.format(size=80_000), "--benchmark-json=new.json")
     slower = optibench("gate", "new.json", "--baseline", "base.json", "--no-confirm", cwd=tmp_path)
     assert slower.returncode == 1, slower.stdout + slower.stderr

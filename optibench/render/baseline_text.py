@@ -14,9 +14,10 @@ def render(baseline: Baseline, old: Baseline | None = None) -> str:
     new = with_text(baseline, plain)
     was = with_text(old, plain) if old else None
     hardware = new.hardware
+    revision = f" at {new.model.revision}" if new.model.revision else ""  # figures of functions have none
     data = f"{new.dataset.id}, {counted(new.dataset.count, 'example')}" if new.dataset else "none"
     lines = [
-        f"{new.model.id} ({new.model.task}) at {new.model.revision}, measured {new.created}",
+        f"{new.model.id} ({new.model.task}){revision}, measured {new.created}",
         f"{hardware.cpu_model}, {counted(hardware.cores_used, 'core')}; GPUs: {listed(hardware.gpus) or 'none'}",
         f"data: {data}",
         "",
