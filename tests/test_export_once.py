@@ -16,7 +16,7 @@ from tests import factories
 def test_what_has_failed_fails_at_once_for_the_next_precision(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tried: list[str] = []
 
-    def failing(model: Model, form: str, folder: Path, samples: object) -> None:
+    def failing(model: Model, form: str, folder: Path, samples: object, way: object) -> None:
         tried.append(form)
         raise CaseFailed(f"The {form} exporter cannot export this model: no")
 
