@@ -78,8 +78,8 @@ def told(
             f"No latency of {', '.join(dict.fromkeys(without))}: others used the cores in every block of it. "
             "Measure again on a quieter machine (--wait-quiet 5m waits for one), or longer (--budget)."
         )
-    busy = [r.case for r in results if r.status == "ok" and r.verdict_reason == "machine busy"]
-    busy = [case for case in busy if case not in without]
+    others = [r for r in results if r.status == "ok" and r.case not in without]
+    busy = [r.case for r in others if r.verdict_reason == "machine busy"]
     if busy:
         least = samples.least
         found.append(
