@@ -8,6 +8,7 @@ import selectors
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -47,6 +48,7 @@ class ProcessLane:
         os.close(request_read)
         os.close(reply_write)
         self.buffer = b""
+        self.closing = threading.Lock()
 
     def ask(self, request: Any, timeout_seconds: float) -> dict[str, Any]:
         """Sends a request and sleeps until the reply, the worker's end, or the limit."""
@@ -112,7 +114,9 @@ class ProcessLane:
             os.killpg(self.process.pid, signal.SIGKILL)
         with contextlib.suppress(subprocess.TimeoutExpired):
             self.process.wait(timeout=KILL_SECONDS)
-        for fd in (self.request, self.reply):
+        # On Ctrl-C the thread that waited closes too, and a number that is closed twice may be another file's by then.
+        with self.closing:
+            ends, self.request, self.reply = (self.request, self.reply), -1, -1
+        for fd in ends:
             if fd >= 0:
                 os.close(fd)
-        self.request = self.reply = -1
