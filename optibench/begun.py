@@ -19,6 +19,7 @@ from optibench.errors import NothingMeasured, NotInstalled, OptibenchError, firs
 from optibench.pipeline import Enough, Pipeline
 from optibench.plan import Plan, counterpart_of
 from optibench.render import csv, html, markdown
+from optibench.render.units import counted
 from optibench.reported import Reported, request_of
 from optibench.result import Result
 from optibench.samples import builds
@@ -167,7 +168,7 @@ def go_on(
     except KeyboardInterrupt:
         rounds = len({r.round for r in pipeline.records if r.measurement})
         say(
-            f"Interrupted. {rounds} whole rounds are kept in {folder.path}. "
+            f"Interrupted. Kept in {folder.path}: {counted(rounds, 'whole round')}. "
             f"Go on with: optibench compare --resume {shlex.quote(str(folder.path))}"
         )
         raise

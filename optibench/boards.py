@@ -103,7 +103,7 @@ def build(
     refused = tuple(one for one in judged if not one.fine)
     if not entries:
         why = f" {refused[0].path.name}: {refused[0].problems[0]}" if refused else ""
-        raise NothingMeasured(f"None of {len(judged)} submissions is sound, so there is nothing to show.{why}")
+        raise NothingMeasured(f"No submission is sound, so there is nothing to show.{why}")
     say("writing the site")
     board = board_of(entries)
     with folders.replaced(out) as new:

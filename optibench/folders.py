@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,7 +13,8 @@ from optibench.errors import OptibenchError
 
 
 def check_free(path: Path, mark: str, what: str) -> None:
-    """Error: at ``path`` lies something that is not ours to replace. Ours has the file ``mark`` in it."""
+    """Error: at ``path`` lies something that is not ours to replace (ours has the file ``mark`` in it), or nothing can
+    be written there, told before the work that fills it."""
     if path.exists() and not path.is_dir():
         raise OptibenchError(f"{path} is a file; {what} needs a folder. Give another one with --out.")
     if path.is_dir() and any(path.iterdir()) and not (path / mark).is_file():
@@ -27,6 +29,13 @@ def check_free(path: Path, mark: str, what: str) -> None:
             f"{path} is a repository of git, which would be lost: {what} takes the place of the whole folder. "
             "Give a folder inside of it with --out."
         )
+    above = next(p for p in path.resolve().parents if p.exists())
+    try:
+        tempfile.TemporaryFile(dir=above).close()  # asked by doing it: root is told that it may write anywhere
+    except OSError as error:
+        raise OptibenchError(
+            f"{path} cannot be written ({above}: {error.strerror or error}). Give another folder with --out."
+        ) from error
 
 
 @contextmanager

@@ -9,7 +9,7 @@ import time
 from typing import TextIO
 
 PLAIN_INTERVAL_SECONDS = 15.0
-"""Into a file or a CI log, blocks of a round and waiting are told this often; stages always."""
+"""Into a file or a CI log, blocks of a round, waiting and pip's lines are told this often; stages always."""
 
 
 def duration(seconds: float) -> str:
@@ -35,7 +35,7 @@ class Progress:
             return
         now = time.monotonic()
         line = f"[{now - self.start:4.0f} s] " + "".join(c if c.isprintable() else " " for c in text)
-        often = " block " in text or text.startswith("waiting")
+        often = " block " in text or text.startswith(("waiting", "preparing the environment: "))
         if self.live:
             width = shutil.get_terminal_size().columns - 1
             passing = often or text.startswith(("round ", "building ", "preparing "))

@@ -41,7 +41,7 @@ def reported_from_path(path: Path) -> tuple[Reported, list[str]]:
                 f"{path} has no records yet: there is nothing to report. Go on with it: "
                 f"optibench compare --resume {shlex.quote(str(path))}"
             )
-        warnings.append(f"{path} was not finished: this is what its {len(records)} records say so far.")
+        warnings.append(f"{path} was not finished: this is what its records ({len(records)}) say so far.")
         comparison = comparison_from_records(
             records,
             command=str(start.get("command", "")),

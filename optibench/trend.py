@@ -136,7 +136,7 @@ def _measured(places: Sequence[Path], left_out: list[LeftOut], notes: list[str],
     """Every run with a figure in it; the others go to ``left_out`` with the reason."""
     told: dict[str, Path] = {}
     paths = list(found_in(places))
-    say(f"reading {len(paths)} runs")
+    say(f"reading runs: {len(paths)}")
     for path in paths:
         try:
             kept = open_kept(path)
@@ -152,7 +152,7 @@ def _measured(places: Sequence[Path], left_out: list[LeftOut], notes: list[str],
         notes.extend(torn)
         if store.COMPARISON not in kept.files:
             rounds = len({r.round for r in records if r.measurement})
-            notes.append(f"{path} was not finished: the {rounds} rounds that it has are used.")
+            notes.append(f"{path} was not finished: the rounds that it has ({rounds}) are used.")
         yield run
 
 

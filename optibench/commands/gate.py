@@ -209,13 +209,14 @@ def baseline_save(run: Path, out: Path | None) -> None:
     """Save the run in folder RUN as a new baseline. More rounds (compare --rounds 20) make a sharper one."""
     from optibench import baseline
     from optibench.errors import OptibenchError
+    from optibench.render.units import counted
 
     made = baseline.of_run(run)
     path = out or baseline.default_path(made.model.id)
     if path.exists():
         raise OptibenchError(f"{path} exists. To replace it, and see what changes: optibench baseline update {run}")
     baseline.write(made, path)
-    click.echo(f"{len(made.cases)} cases of {made.model.id} saved in {path}")
+    click.echo(f"{counted(len(made.cases), 'case')} of {made.model.id} saved in {path}")
 
 
 @baseline_group.command("show")

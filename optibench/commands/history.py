@@ -50,10 +50,11 @@ def history(places: tuple[Path, ...], cases: str, model: str | None, form: str, 
 def bundle_run(run: Path, out: Path | None) -> None:
     """Pack a run's folder into one file to send or keep; history and replay read it as it is."""
     from optibench import bundle
+    from optibench.render.units import counted
 
     written, manifest = bundle.write(run, out)
     size = written.stat().st_size
-    click.echo(f"{written}: {len(manifest.files)} files, {size / 1e6:.2f} MB")
+    click.echo(f"{written}: {counted(len(manifest.files), 'file')}, {size / 1e6:.2f} MB")
     if manifest.left_out:
         click.echo(f"Logs left out for their size: {', '.join(manifest.left_out)}", err=True)
 

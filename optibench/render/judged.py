@@ -10,6 +10,9 @@ from optibench.leaderboard.rows import Entry, rows_of
 from optibench.render.plain import plain
 from optibench.render.units import counted
 
+MOST_PROBLEMS = 12
+"""Of a file: one kind of fault often shows in every case and round."""
+
 
 def text(judged: Sequence[Judged]) -> str:
     """A line for each file that is sound; what is wrong with the others below their names; the count last."""
@@ -30,7 +33,9 @@ def _lines(judged: Sequence[Judged]) -> Iterator[str]:
             yield from (f"         not checked: {plain(note)}" for note in one.entry.unchecked)
         else:
             yield f"refused  {name}"
-            yield from (f"         {plain(problem)}" for problem in one.problems)
+            yield from (f"         {plain(problem)}" for problem in one.problems[:MOST_PROBLEMS])
+            if (more := len(one.problems) - MOST_PROBLEMS) > 0:
+                yield f"         and {more} more of the kind (--json has all)"
 
 
 def summary(entry: Entry) -> str:

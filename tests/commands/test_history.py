@@ -166,7 +166,7 @@ def test_half_a_run_with_its_last_line_cut_off_is_used_and_both_are_said(optiben
     done = optibench("history", root)
     assert done.returncode == 0, done.stderr
     assert "line 9) was cut off" in done.stdout
-    assert "half was not finished: the 3 rounds" in done.stdout
+    assert "half was not finished: the rounds that it has (3)" in done.stdout
     assert "3 runs" in done.stdout
 
 

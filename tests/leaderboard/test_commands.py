@@ -9,6 +9,8 @@ import pytest
 
 from optibench import boards
 from optibench.errors import OptibenchError
+from optibench.leaderboard.judged import Judged
+from optibench.render import judged as judged_text
 from tests.conftest import Optibench, write_fake_target
 from tests.leaderboard.made import raw, records_of, write_run, write_submission
 
@@ -59,7 +61,22 @@ def test_what_is_refused_is_not_packed_and_ends_with_one(optibench: Optibench, t
     assert not list(tmp_path.glob("*.zip"))
     done = optibench("leaderboard", "build", "run", "--out", "site", cwd=tmp_path)
     assert done.returncode == 3
-    assert "None of 1 submissions is sound" in done.stderr
+    assert "No submission is sound" in done.stderr
+
+
+def test_a_place_that_cannot_be_written_is_told_before_anything_is_judged(optibench: Optibench, tmp_path: Path) -> None:
+    write_run(tmp_path / "run", records_of())
+    (tmp_path / "file").write_text("mine")
+    done = optibench("leaderboard", "build", "run", "--out", "file/site", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "file/site cannot be written" in done.stderr
+    assert "checking" not in done.stderr
+
+
+def test_of_many_faults_of_a_file_a_dozen_are_shown_and_the_rest_counted() -> None:
+    shown = judged_text.text([Judged(Path("in.zip"), problems=tuple(f"fault {n}" for n in range(30)))])
+    assert shown.count("fault") == 12
+    assert "and 18 more of the kind (--json has all)" in shown
 
 
 def test_what_was_found_can_be_read_by_a_program(optibench: Optibench, tmp_path: Path) -> None:
