@@ -122,7 +122,7 @@ def _cached(name: str, revision: str | None, allow_pickle: bool, why: str) -> Sn
 
 def answered(name: str, revision: str | None, error: Exception) -> OptibenchError | None:
     """What the Hub said, in words; None if it said nothing (no network)."""
-    from huggingface_hub import errors
+    from huggingface_hub import errors, get_token
 
     if isinstance(error, errors.GatedRepoError):
         return OptibenchError(
@@ -136,11 +136,23 @@ def answered(name: str, revision: str | None, error: Exception) -> OptibenchErro
         )
     if isinstance(error, errors.HFValidationError):
         return OptibenchError(f"{name!r} is not a Hub id: expected user/name, of letters, digits, '-', '_' and '.'.")
-    status = getattr(getattr(error, "response", None), "status_code", None)
+    status = status_of(error)
     if status in (401, 403):
         return OptibenchError(f"The Hub refused {name} ({status}): check HF_TOKEN (hf auth whoami tells whose it is).")
     if status == 429:
-        return OptibenchError(f"The Hub asks to slow down (429) for {name}: wait a minute, or set HF_TOKEN.")
+        more = "" if get_token() else ", or set HF_TOKEN"
+        return OptibenchError(f"The Hub asks to slow down (429) for {name}: wait a minute{more}.")
     if status is not None:
-        return OptibenchError(f"The Hub answered {status} for {name}: it has trouble; try again later.")
+        what = "it has trouble; try again later" if status >= 500 else first_line(error)
+        return OptibenchError(f"The Hub answered {status} for {name}: {what}.")
+    return None
+
+
+def status_of(error: BaseException | None) -> int | None:
+    """The HTTP status of an error, or of what it was raised from; None if there was no answer."""
+    while error is not None:
+        status = getattr(getattr(error, "response", None), "status_code", None)
+        if status is not None:
+            return int(status)
+        error = error.__cause__
     return None

@@ -210,7 +210,7 @@ def _said(place: Place, error: Exception) -> OptibenchError:
 def _in_words(place: Place, error: Exception) -> OptibenchError:
     from huggingface_hub import errors
 
-    status = getattr(getattr(error, "response", None), "status_code", None)
+    status = hub.status_of(error)
     if isinstance(error, errors.RepositoryNotFoundError) and not isinstance(error, errors.GatedRepoError):
         return OptibenchError(
             f"The Hub has no {place.kind} {place.repo} that your token may write to: check the name, and whose token "

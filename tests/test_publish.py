@@ -193,6 +193,8 @@ def test_nobody_publishes_by_mistake(ask: Any, run: Path, hub: Hub) -> None:
         ("/api/repos/create", 404, "The Hub answered 404"),
         ("/api/repos/create", 429, "The Hub asks to slow down (429)"),
         ("/api/repos/create", 500, "it has trouble; try again later"),
+        ("/commit/main", 429, "The Hub asks to slow down (429) for user/results: wait a minute."),
+        ("/commit/main", 413, "The Hub answered 413 for user/results: HfHubHTTPError: Client error '413"),
         ("/commit/main", 403, "hf auth whoami tells whose it is"),
         ("/commit/main", 412, "The Hub did not take what was sent to the dataset user/results"),
         ("/api/validate-yaml", "RepoNotFound", "The Hub has no dataset user/results that your token may write to"),
