@@ -215,7 +215,9 @@ class Pipeline:
         end = time.monotonic() + budget.to_come(number, len(cases))
 
         def say(text: str) -> None:
-            self.say(f"{where}: {text}, {about} {duration(end - time.monotonic())} left")
+            left = end - time.monotonic()
+            time_left = f"{about} {duration(left)} left" if left > 0 else f"{duration(-left)} more than estimated"
+            self.say(f"{where}: {text}, {time_left}")
 
         with tempfile.TemporaryDirectory(prefix=".answers-", dir=self.run.path) as answers:
             for group, members in enumerate(groups):

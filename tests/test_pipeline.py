@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 from itertools import chain, repeat
@@ -11,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from optibench import api, quiet
+from optibench import api, quiet, schedule
 from optibench.execute import inline
 from optibench.plan import Request
 from optibench.results import CaseResult
@@ -82,8 +83,16 @@ def test_the_time_is_estimated_before_the_first_round_and_kept_up_to_date(
     estimate = next(n for n, text in enumerate(said) if text.startswith("About ") and "minutes" in text)
     blocks = [n for n, text in enumerate(said) if " block " in text]
     assert estimate < blocks[0]
-    assert all("left" in said[n] for n in blocks)
-    assert any(text.startswith("round 2 of 2: block 25 of 25, about 5 s left") for text in said)
+    assert all(re.search(r"(about .* left|more than estimated)$", said[n]) for n in blocks)
+    assert any(text.startswith("round 2 of 2: block 25 of 25, ") for text in said)
+
+
+def test_a_round_that_takes_longer_than_estimated_says_so(
+    measured: Callable[..., tuple[api.Result, list[str]]], fake_target: FakeTarget, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(schedule.Budget, "to_come", lambda *_: 0.0)
+    _, said = measured(fake_target(), rounds=2)
+    assert "round 1 of 2: block 1 of 25, 5 s more than estimated" in said
 
 
 def test_a_machine_that_is_never_quiet_gets_no_verdict_and_the_report_says_why(
