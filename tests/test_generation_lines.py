@@ -75,3 +75,29 @@ def test_a_generation_config_that_cannot_be_read_is_called_so(tmp_path: Path, sa
 def test_a_backend_without_such_lines_exports_no_build_that_generates(tmp_path: Path) -> None:
     with pytest.raises(OptibenchError, match=r"pytorch makes no file that generates text.*onnxruntime, openvino"):
         package.check_can_be_written(model(tmp_path), "pytorch")
+
+
+def test_the_lines_begin_with_what_the_session_that_is_measured_begins_with(tmp_path: Path) -> None:
+    """Keys and values of no token; and of sliding windows a number, as Gemma 3 has them."""
+    import onnx
+    import onnxruntime as runtime
+    from onnx import TensorProto, helper
+
+    from optibench.onnx_decoder import ONNXDecoder
+
+    kept = {"a.keys": (TensorProto.FLOAT, ["rows", 2, "length", 4]), "a.window": (TensorProto.INT64, [])}
+    ports = [
+        [helper.make_tensor_value_info(f"{side}.{name}", *kind) for name, kind in kept.items()]
+        for side in ("input", "output")
+    ]
+    nodes = [helper.make_node("Identity", [f"input.{name}"], [f"output.{name}"]) for name in kept]
+    model = helper.make_model(
+        helper.make_graph(nodes, "g", *ports), opset_imports=[helper.make_opsetid("", 20)], ir_version=10
+    )
+    onnx.save(model, tmp_path / "model.onnx")
+    right = ONNXDecoder(tmp_path / "model.onnx", threads=1)
+    found: dict[str, Any] = {"numpy": np, "onnxruntime": runtime, "here": tmp_path}
+    exec(onnxruntime.writing("model.onnx", "fp32").opening, found)
+    for name, value in zip(right.pasts, right._nothing(1), strict=True):
+        array = found["past"][name]
+        assert (array.shape, array.dtype) == (value.numpy().shape, value.numpy().dtype), name

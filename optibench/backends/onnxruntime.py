@@ -319,12 +319,15 @@ def writing(file: str, precision: str) -> Writing:
     """For an artifact's README: what writes text with ``file``, and the encoder's graph where it is the decoder's."""
     providers = f'providers=["{PROVIDER}"]'
     opening = f"""session = onnxruntime.InferenceSession(here / "{file}", {providers})
-shapes = {{port.name: port.shape for port in session.get_inputs()}}
+ports = {{port.name: port for port in session.get_inputs()}}
 names = [port.name for port in session.get_outputs()]
-# Keys and values of all tokens before, at first none: what a call gives as output.NAME the next takes as input.NAME.
+# What was seen of the tokens before, at first of none: what a call gives as output.NAME the next takes as input.NAME.
+kinds = {{"tensor(float)": "float32", "tensor(int64)": "int64", "tensor(bool)": "bool"}}
 past = {{
-    name: numpy.zeros([1, *(size if isinstance(size, int) else 0 for size in shape[1:])], "float32")
-    for name, shape in shapes.items()
+    name: numpy.zeros(
+        [size if isinstance(size, int) else int(axis == 0) for axis, size in enumerate(port.shape)], kinds[port.type]
+    )
+    for name, port in ports.items()
     if name.replace("input", "output", 1) in names
 }}"""
     if encoder := encoder_decoder.encoder_of(file):
@@ -332,7 +335,7 @@ past = {{
 encoded = encoder.run(None, {{port.name: inputs[port.name] for port in encoder.get_inputs()}})
 known = {{**inputs, **dict(zip([port.name for port in encoder.get_outputs()], encoded))}}
 {opening}"""
-    call = """feed = {name: array for name, array in {**given, **past}.items() if name in shapes}
+    call = """feed = {name: array for name, array in {**given, **past}.items() if name in ports}
 outputs = dict(zip(names, session.run(None, feed)))
 logits, past = outputs["logits"], {name: outputs[name.replace("input", "output", 1)] for name in past}"""
     return Writing("import onnxruntime", opening, call)
