@@ -53,6 +53,12 @@ def is_part(graph: Path) -> bool:
     return graph.stem in PARTS
 
 
+def encoder_of(file: str) -> str | None:
+    """The name of the encoder's graph that belongs to the decoder's of this name; None where a graph is whole."""
+    graph = Path(file)
+    return PARTS[0] + graph.suffix if is_part(graph) else None
+
+
 def files_of(graph: Path, name: str) -> list[tuple[Path, str]]:
     """The graph and what another of it is called: of a model in two parts both of them, else ``graph`` and ``name``."""
     parts = [graph.with_name(part + graph.suffix) for part in PARTS]

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from optibench import __version__, plugins
+from optibench import __version__, encoder_decoder, generation_lines, plugins
 from optibench.arrays import batches_of
 from optibench.build import Workshop
 from optibench.cache import Cache, sha256_of_file
 from optibench.errors import OptibenchError
+from optibench.generation_rules import rules_in
 from optibench.plan import Plan
 from optibench.processors import tokenizer_digest
 from optibench.render.plain import markdown_plain
@@ -26,6 +27,7 @@ from optibench.weights import graph_files
 
 if TYPE_CHECKING:
     from optibench.arrays import Arrays
+    from optibench.backends.base import Writing
 
 MANIFEST = "optibench.json"
 README = "README.md"
@@ -38,6 +40,8 @@ TOKENIZER_FILES = (
     "special_tokens_map.json",
     "added_tokens.json",
     "*.model",
+    "chat_template.jinja",
+    "generation_config.json",
     "preprocessor_config.json",
     "processor_config.json",
 )
@@ -58,10 +62,10 @@ class Package(Value, frozen=True, kw_only=True):
 def write(plan: Plan, out: Path, cache: Cache, say: Callable[[str], None]) -> Path:
     """Builds the plan's case and writes it to ``out``, whole or not at all; gives the graph's file.
 
-    Errors: the folder is not empty or cannot be written; the case cannot be built, with the reason; the task generates.
+    Errors: the folder is not empty or cannot be written; the case cannot be built, with the reason.
     """
     asked = plan.request
-    check_answers_in_one_call(plan.model)
+    check_can_be_written(plan.model, asked.backends[0])
     case = next(
         p for p in plan.cases if p.case.backend == asked.backends[0] and p.case.precision == asked.precisions[0]
     )
@@ -92,13 +96,19 @@ def write(plan: Plan, out: Path, cache: Cache, say: Callable[[str], None]) -> Pa
     return out / file.name
 
 
-def check_answers_in_one_call(model: Model) -> None:
-    """Error: it generates, so the lines of the README would not run its builds."""
-    if is_generative(plugins.load("task", model.ref.task), model.config):
+def check_can_be_written(model: Model, backend: str) -> None:
+    """Error: it generates, and the backend has no lines that would run its build."""
+    if generates(model) and not hasattr(plugins.load("backend", backend), "writing"):
+        able = [name for name in plugins.names("backend") if hasattr(plugins.load("backend", name), "writing")]
         raise OptibenchError(
-            "optibench exports and publishes builds that answer in one call; text generation keeps a cache from call "
-            "to call. After a run of optibench compare the builds lie in the cache: optibench cache list."
+            f"{backend} makes no file that generates text, so there is nothing to export or publish. "
+            f"These do: {', '.join(able)}."
         )
+
+
+def generates(model: Model) -> bool:
+    """Whether builds of the model make tokens one after the other."""
+    return is_generative(plugins.load("task", model.ref.task), model.config)
 
 
 def inputs_of(plan: Plan, workshop: Workshop, cache: Cache) -> Arrays:
@@ -185,7 +195,8 @@ def _copy_tokenizer(model: Model, folder: Path) -> None:
     home = home if home.is_dir() else home.parent
     for pattern in TOKENIZER_FILES:
         for file in sorted(home.glob(pattern)):
-            shutil.copy(file, folder / file.name)
+            if not (folder / file.name).exists():  # what the graph came with is as its digest says
+                shutil.copy(file, folder / file.name)
     if (home / "config.json").is_file() and not (folder / "config.json").exists():
         shutil.copy(home / "config.json", folder / "config.json")
 
@@ -195,6 +206,48 @@ def readme(
 ) -> str:
     """A README of a few lines of code that run as they stand, in the folder's parent or anywhere; the rest as ``fill``
     has it."""
+    backend = plugins.load("backend", case.backend)
+    if generates(model):
+        needs, code = _written(model, backend.writing(file, case.precision), example)
+    else:
+        needs, code = _answered(model, case, artifact, file, example)
+    shown = markdown_plain(model.ref.id)
+    packages = " ".join([*getattr(backend, "NEEDS", (case.backend,)), *needs])
+    commands = "\n    ".join([*get, f"pip install {packages}"])
+    return f"""# {shown}: {case.backend} {case.precision}
+
+Built by optibench {__version__} from {shown} at revision {model.ref.revision} ({model.ref.task}).
+{_graphs(file)} `{artifact.sha256}`.
+
+    {commands}
+
+{_made_for(artifact)}{code}
+"""
+
+
+def _graphs(file: str) -> str:
+    encoder = encoder_decoder.encoder_of(file)
+    return (
+        f"The graphs are `{encoder}` and `{file}`, sha256 of their content"
+        if encoder
+        else f"The graph is `{file}`, sha256 of its content"
+    )
+
+
+def _written(model: Model, writing: Writing, example: Callable[[], Arrays]) -> tuple[list[str], str]:
+    """What to install, and the lines that write text."""
+    rules = rules_in(example()) if encoder_decoder.is_one(model) else None
+    lines = generation_lines.lines(model, writing, HERE, rules)
+    greedy = "These lines write greedily: each time the likeliest token."
+    if rules and (left := generation_lines.unapplied(rules)):
+        greedy += f" They do not apply what generation_config.json says of {', '.join(left)}."
+    return generation_lines.needs(model), f"{greedy}\n\n```python\n{lines}\n```"
+
+
+def _answered(
+    model: Model, case: Case, artifact: Artifact, file: str, example: Callable[[], Arrays]
+) -> tuple[list[str], str]:
+    """What to install, and the lines that answer in one call."""
     text = kind_of(plugins.load("task", model.ref.task)) == "text" and bool(tokenizer_digest(model))
     feeds = (
         'inputs = AutoTokenizer.from_pretrained(here)(["Which build should I ship?"], return_tensors="np")'
@@ -203,23 +256,11 @@ def readme(
         + "".join(f"    {name!r}: numpy.ones({a.shape}, {a.dtype.name!r}),\n" for name, a in example().items())
         + "}"
     )
-    backend = plugins.load("backend", case.backend)
-    needs = [*getattr(backend, "NEEDS", (case.backend,)), *(["transformers"] if text else [])]
-    ways = [_plain_lines(backend, case, file, feeds, text)]
+    ways = [_plain_lines(plugins.load("backend", case.backend), case, file, feeds, text)]
     if artifact.format in ("onnx", "openvino") and artifact.recipe and not model.is_graph and text:
         ways.append(_transformers_lines(feeds))
     code = "\n\n".join(f"```python\n{lines}\n```" for lines in ways)
-    shown = markdown_plain(model.ref.id)
-    commands = "\n    ".join([*get, f"pip install {' '.join(needs)}"])
-    return f"""# {shown}: {case.backend} {case.precision}
-
-Built by optibench {__version__} from {shown} at revision {model.ref.revision} ({model.ref.task}).
-The graph is `{file}`, sha256 of its content `{artifact.sha256}`.
-
-    {commands}
-
-{_made_for(artifact)}{code}
-"""
+    return ["transformers"] if text else [], code
 
 
 def _made_for(artifact: Artifact) -> str:

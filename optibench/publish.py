@@ -159,7 +159,7 @@ def _folder(path: Path, result: CaseResult, place: Place, say: Say) -> Iterator[
         plan = msgspec.convert(kept.start()["plan"], Plan)
     except (KeyError, TypeError, msgspec.ValidationError) as error:
         raise OptibenchError(f"{path} was begun by another version of optibench ({error}): measure it anew.") from error
-    package.check_answers_in_one_call(plan.model)
+    package.check_can_be_written(plan.model, case.backend)
     again = f"Make it again: measure {plan.model.ref.id} anew on this machine, then publish that run."
     if not Path(plan.model.path).exists():
         raise OptibenchError(f"The model of this run, whose tokenizer goes with the build, is no longer here. {again}")

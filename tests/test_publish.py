@@ -345,10 +345,17 @@ def test_a_model_that_went_away_is_said(run: Path, tmp_path: Path) -> None:
         publish.run(run, MODEL, dry_run=True)
 
 
-def test_a_build_that_generates_text_is_not_published_with_lines_that_cannot_run_it(tmp_path: Path) -> None:
+def test_the_card_of_a_build_that_generates_text_has_lines_that_write_it(ask: Any, hub: Hub, tmp_path: Path) -> None:
     run = write_published(tmp_path, ref={"task": "text-generation"}, scores=())
-    with pytest.raises(OptibenchError, match="publishes builds that answer in one call"):
-        publish.run(run, MODEL, case=INT8.name, dry_run=True)
+    (tmp_path / "model" / "chat_template.jinja").write_text("{{ messages }}")
+    (tmp_path / "model" / "generation_config.json").write_text('{"eos_token_id": [3, 4]}')
+    done = ask("publish", run, "--to", MODEL, "--case", INT8.name)
+    assert done.returncode == 0, done.stderr
+    files = hub.repo("user/classifier-int8").head
+    assert {"chat_template.jinja", "generation_config.json"} <= set(files)
+    card = files["README.md"].decode()
+    assert "pip install onnxruntime transformers jinja2" in card
+    assert 'made, ends = inputs["input_ids"], 0, [], {3, 4}' in card
 
 
 def test_a_run_that_recommends_no_build_says_so_and_one_can_be_named(tmp_path: Path) -> None:

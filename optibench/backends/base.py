@@ -10,7 +10,7 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import msgspec
 
@@ -68,6 +68,17 @@ class GenerativeSession(Session, Protocol):
         ...
 
 
+class Writing(NamedTuple):
+    """A backend's part of the lines that write text (generation_lines.py). ``opening`` opens the graphs in the folder
+    ``here``, and where there is an encoder runs it on ``inputs`` and leaves ``known``: these and what it gave, by name.
+    ``call``, in a loop, makes of ``given`` (arrays of one row by name, more than the graph may take) the array
+    ``logits``, shape (1, tokens, vocabulary), and keeps what was seen for the next call."""
+
+    imports: str
+    opening: str
+    call: str
+
+
 class Gauge(Protocol):
     """Work that does nothing but reach one limit of the machine."""
 
@@ -117,6 +128,10 @@ class Backend(Protocol):
     def usage(self, file: str, precision: str) -> tuple[str, str]:
         """For ``optibench export``: the import and the lines of Python that run ``file`` in the folder ``here`` on
         ``inputs`` (arrays by name). Backends that build no file need not have it."""
+        ...
+
+    def writing(self, file: str, precision: str) -> Writing:
+        """The same for a build that generates. Without it such builds are neither exported nor published."""
         ...
 
     def gauge(self, limit: str, target: Target, threads: int) -> Gauge:

@@ -14,8 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from optibench import own_precision
-from optibench.backends.base import Session, generates, main_precision, missing
+from optibench import encoder_decoder, own_precision
+from optibench.backends.base import Session, Writing, generates, main_precision, missing
 from optibench.errors import CaseFailed, Unsupported
 from optibench.values import Artifact, Build, Executed, Job, Target
 
@@ -313,3 +313,29 @@ def usage(file: str, precision: str) -> tuple[str, str]:
         "outputs = session.run(None, {name: array for name, array in inputs.items() if name in wanted})\n"
         "print([output.shape for output in outputs])"
     )
+
+
+def writing(file: str, precision: str) -> Writing:
+    """For an artifact's README: what writes text with ``file``, and the encoder's graph where it is the decoder's."""
+    providers = f'providers=["{PROVIDER}"]'
+    opening = f"""session = onnxruntime.InferenceSession(here / "{file}", {providers})
+ports = {{port.name: port for port in session.get_inputs()}}
+names = [port.name for port in session.get_outputs()]
+# What was seen of the tokens before, at first of none: what a call gives as output.NAME the next takes as input.NAME.
+kinds = {{"tensor(float)": "float32", "tensor(int64)": "int64", "tensor(bool)": "bool"}}
+past = {{
+    name: numpy.zeros(
+        [size if isinstance(size, int) else int(axis == 0) for axis, size in enumerate(port.shape)], kinds[port.type]
+    )
+    for name, port in ports.items()
+    if name.replace("input", "output", 1) in names
+}}"""
+    if encoder := encoder_decoder.encoder_of(file):
+        opening = f"""encoder = onnxruntime.InferenceSession(here / "{encoder}", {providers})
+encoded = encoder.run(None, {{port.name: inputs[port.name] for port in encoder.get_inputs()}})
+known = {{**inputs, **dict(zip([port.name for port in encoder.get_outputs()], encoded))}}
+{opening}"""
+    call = """feed = {name: array for name, array in {**given, **past}.items() if name in ports}
+outputs = dict(zip(names, session.run(None, feed)))
+logits, past = outputs["logits"], {name: outputs[name.replace("input", "output", 1)] for name in past}"""
+    return Writing("import onnxruntime", opening, call)

@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from optibench import own_precision
-from optibench.backends.base import Session, generates, main_precision, missing
+from optibench import encoder_decoder, own_precision
+from optibench.backends.base import Session, Writing, generates, main_precision, missing
 from optibench.errors import CaseFailed, Unsupported
 from optibench.static_shapes import OPTION, StaticShapes
 from optibench.values import Artifact, Build, Executed, Job, Target
@@ -213,6 +213,27 @@ def usage(file: str, precision: str) -> tuple[str, str]:
     )
 
 
+def writing(file: str, precision: str) -> Writing:
+    """For an artifact's README: what writes text with ``file``, and the encoder's graph where it is the decoder's."""
+    opening = f"""core, settings = openvino.Core(), {_generating_settings(precision)!r}
+# Keys and values of all tokens before are kept in the request.
+request = core.compile_model(here / "{file}", "CPU", settings).create_infer_request()
+names = {{name for port in request.model_inputs for name in port.get_names()}}"""
+    if encoder := encoder_decoder.encoder_of(file):
+        opening += f"""
+encoder = core.compile_model(here / "{encoder}", "CPU", settings)
+encoded = encoder({{port.get_any_name(): inputs[port.get_any_name()] for port in encoder.inputs}})
+known = {{**inputs, **{{name: array for port, array in encoded.items() for name in port.get_names()}}}}"""
+    call = """given["beam_idx"] = numpy.zeros(1, "int32")  # of several texts it would say whose past each one takes
+logits = request.infer({name: array for name, array in given.items() if name in names})["logits"]"""
+    return Writing("import openvino", opening, call)
+
+
+def _generating_settings(precision: str) -> dict[str, Any]:
+    """By default keys and values are kept in 8 bits: another precision than the case is labelled with."""
+    return {**settings_for(precision), "KV_CACHE_PRECISION": HINTS.get(precision, "f32")}
+
+
 @contextmanager
 def session(artifact: Artifact, job: Job) -> Iterator[Session]:
     """Compiles the graph for one request at a time, in the precision that the case is labelled with."""
@@ -230,9 +251,7 @@ def session(artifact: Artifact, job: Job) -> Iterator[Session]:
         settings["INFERENCE_NUM_THREADS"] = job.threads
     static = options.pop(OPTION, False)
     if job.generates:
-        # By default keys and values are kept in 8 bits: another precision than the case is labelled with.
-        settings["KV_CACHE_PRECISION"] = HINTS.get(precision, "f32")
-        yield _decoder(Path(artifact.path), device, {**settings, **options})
+        yield _decoder(Path(artifact.path), device, {**settings, **_generating_settings(precision), **options})
     elif static:
         yield _static(Path(artifact.path), device, {**settings, **options}, job)
     else:
