@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 
 from optibench import hub, plugins, signature, weights
+from optibench.embedders import check_modules, pooling_of, read_json
 from optibench.errors import OptibenchError, unknown_name
 from optibench.tasks.base import is_generative
 from optibench.values import Model, ModelRef, Source, Value
@@ -179,6 +180,7 @@ def _model(ref: ModelRef, path: Path, config: dict[str, Any], **flags: bool) -> 
     names = config.get("id2label") or {}
     if not names and path.is_dir() and LABELLED.search(str((config.get("architectures") or [""])[0])):
         names = {number: f"LABEL_{number}" for number in range(2)}  # which transformers leaves out of the file
+    check_modules(folder, ref.task, ref.id)
     labels = tuple(str(names[key]) for key in sorted(names, key=lambda k: int(k) if str(k).isdigit() else 0))
     return Model(
         ref=ref,
@@ -189,27 +191,6 @@ def _model(ref: ModelRef, path: Path, config: dict[str, Any], **flags: bool) -> 
         pooling=pooling_of(_json(folder / "1_Pooling" / "config.json"), ref.id),
         **flags,
     )
-
-
-POOLINGS = {
-    # sentence-transformers' name -> ours. Divided by a root instead of a count, a mean points the same way.
-    "mean_tokens": "mean",
-    "mean_sqrt_len_tokens": "mean",
-    "cls_token": "cls",
-    "max_tokens": "max",
-    "lasttoken": "last",
-}
-
-
-def pooling_of(config: dict[str, Any], shown: str) -> str:
-    """How token vectors become one (mean where nothing says so). Error: a way that is not known, or several."""
-    ways = [key.removeprefix("pooling_mode_") for key, on in config.items() if "pooling_mode_" in key and on is True]
-    if len(ways) > 1 or (ways and ways[0] not in POOLINGS):
-        raise OptibenchError(
-            f"{shown} pools its tokens by {' and '.join(ways)}, which this version does not. "
-            f"It knows one of: {', '.join(POOLINGS)}."
-        )
-    return POOLINGS[ways[0]] if ways else "mean"
 
 
 def max_length_of(config: dict[str, Any], tokenizer: dict[str, Any]) -> int | None:
@@ -329,10 +310,7 @@ def _config(folder: Path, shown: str) -> dict[str, Any]:
 
 def _json(file: Path) -> dict[str, Any]:
     """A side file's content; {} where it is missing or broken (whoever needs it says so)."""
-    try:
-        value = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
-        return {}
+    value = read_json(file)
     return value if isinstance(value, dict) else {}
 
 

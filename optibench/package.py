@@ -15,6 +15,7 @@ from optibench import __version__, plugins
 from optibench.arrays import batches_of
 from optibench.build import Workshop
 from optibench.cache import Cache, sha256_of_file
+from optibench.embedders import FILES as SENTENCE_TRANSFORMERS_FILES
 from optibench.errors import OptibenchError
 from optibench.plan import Plan
 from optibench.processors import tokenizer_digest
@@ -40,6 +41,7 @@ TOKENIZER_FILES = (
     "*.model",
     "preprocessor_config.json",
     "processor_config.json",
+    *SENTENCE_TRANSFORMERS_FILES,
 )
 
 
@@ -185,7 +187,9 @@ def _copy_tokenizer(model: Model, folder: Path) -> None:
     home = home if home.is_dir() else home.parent
     for pattern in TOKENIZER_FILES:
         for file in sorted(home.glob(pattern)):
-            shutil.copy(file, folder / file.name)
+            to = folder / file.relative_to(home)
+            to.parent.mkdir(exist_ok=True)
+            shutil.copy(file, to)
     if (home / "config.json").is_file() and not (folder / "config.json").exists():
         shutil.copy(home / "config.json", folder / "config.json")
 
