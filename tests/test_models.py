@@ -69,7 +69,7 @@ def test_sentence_transformers_marks_go_before_the_architecture(folder: Path) ->
 
 
 def test_a_task_that_is_not_run_is_named_with_those_that_are(folder: Path) -> None:
-    config = {"architectures": ["DPTForDepthEstimation"]}
+    config = {"architectures": ["DPRQuestionEncoder"]}
     with pytest.raises(OptibenchError, match=r"depth-estimation, which this version does not run\. Tasks: .*fill"):
         models.task_of(config, folder, None, "depth-estimation")  # as the Hub tags it
 
@@ -208,8 +208,8 @@ def test_a_text_is_cut_where_sentence_transformers_cuts_it_and_has_its_prompt(fo
 
 
 def test_a_task_that_cannot_be_told_names_the_architecture(folder: Path) -> None:
-    with pytest.raises(OptibenchError, match="cannot be told from its architecture, DPTForDepthEstimation"):
-        models.task_of({"architectures": ["DPTForDepthEstimation"]}, folder, None, None)
+    with pytest.raises(OptibenchError, match="cannot be told from its architecture, DPRQuestionEncoder"):
+        models.task_of({"architectures": ["DPRQuestionEncoder"]}, folder, None, None)
 
 
 def test_a_bare_model_beside_an_image_processor_sees(folder: Path) -> None:
