@@ -109,7 +109,10 @@ def resolve(
         snapshot = _from_hub(name, place, allow_pickle, say)
         path, tag, revision = snapshot.path, snapshot.pipeline_tag, snapshot.commit
     if not path.is_dir():
-        raise OptibenchError(f"{place} is a file that is no model: expected a folder, an .onnx or an .xml file.")
+        if foreign := formats.of_names([path.name], ""):
+            raise OptibenchError(f"{place} {foreign}.")
+        hint = f" Give its folder: {path.parent}." if (path.parent / "config.json").is_file() else ""
+        raise OptibenchError(f"{place} is a file that is no model: expected a folder, an .onnx or an .xml file.{hint}")
     formats.check_files(path, shown)
     config = _config(path, shown)
     formats.check_config(config, shown)

@@ -78,6 +78,14 @@ def test_a_model_beside_other_files_of_weights_is_taken(tmp_path: Path) -> None:
     assert models.resolve(str(folder_of(tmp_path, files | {"onnx/model.onnx": 0}))).ref.task == "feature-extraction"
 
 
+def test_a_file_in_the_place_of_a_folder_is_told_what_to_give(tmp_path: Path) -> None:
+    folder_of(tmp_path, {"config.json": BERT, "model.safetensors": 0, "model-q4.gguf": 0})
+    with pytest.raises(OptibenchError, match="for llama"):
+        models.resolve(str(tmp_path / "model-q4.gguf"))
+    with pytest.raises(OptibenchError, match=f"Give its folder: {tmp_path}"):
+        models.resolve(str(tmp_path / "model.safetensors"))
+
+
 def test_pickles_are_left_to_the_refusal_that_knows_their_risk() -> None:
     assert formats.of_names(["pytorch_model.bin", "tf_model.h5"], "") == ""
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from optibench import embedders, models, processors, weights
+from optibench import embedders, models, package, processors, weights
 from optibench.errors import OptibenchError
 from optibench.tasks import sentence_similarity, text_retrieval
 from tests.conftest import write_tokenizer
@@ -205,6 +205,15 @@ def test_a_text_is_cut_where_sentence_transformers_cuts_it_and_has_its_prompt(fo
     pair = {"query": "good actor", "document": "great plot"}
     assert texts(text_retrieval, pair) == ["[CLS] film good actor [SEP]", "[CLS] music great plot [SEP]"]
     assert embedders.use(model) == {"cut": 6, "prompts": ["music ", "film ", "music "]}
+
+
+def test_an_exported_build_keeps_the_files_that_its_embeddings_hang_on(folder: Path, tmp_path: Path) -> None:
+    for name in embedders.FILES:
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text('{"pooling_mode": "cls"}')
+    (out := tmp_path / "out").mkdir()
+    package._copy_tokenizer(models.resolve(str(folder)), out)
+    assert all((out / name).is_file() for name in embedders.FILES)
 
 
 def test_a_task_that_cannot_be_told_names_the_architecture(folder: Path) -> None:
