@@ -230,9 +230,14 @@ def inferred_task(config: dict[str, Any], folder: Path, pipeline_tag: str | None
         return "text-ranking"
     if (folder / "modules.json").is_file() or sentence_transformers.is_file():
         return "sentence-similarity"
+    architecture = str((config.get("architectures") or [""])[0])
+    one_label = isinstance(config.get("id2label"), dict) and len(config["id2label"]) == 1
+    if one_label and architecture.endswith("ForSequenceClassification") and not _prepared(folder):
+        return (
+            "text-ranking"  # a number for a pair; of one class there is nothing to choose, whatever the Hub's tag says
+        )
     if pipeline_tag in plugins.names("task"):
         return pipeline_tag
-    architecture = str((config.get("architectures") or [""])[0])
     if not tasks_of(architecture) & {"text-to-waveform", "mask-generation"} and (
         found := _task_of_media(config, folder, architecture)
     ):

@@ -207,6 +207,13 @@ def test_a_text_is_cut_where_sentence_transformers_cuts_it_and_has_its_prompt(fo
     assert embedders.use(model) == {"cut": 6, "prompts": ["music ", "film ", "music "]}
 
 
+def test_a_classifier_of_one_label_ranks(folder: Path) -> None:
+    config = {"architectures": ["XLMRobertaForSequenceClassification"], "id2label": {"0": "LABEL_0"}}
+    assert models.inferred_task(config, folder, "text-classification") == "text-ranking"
+    config["id2label"] = {"0": "no", "1": "yes"}
+    assert models.inferred_task(config, folder) == "text-classification"
+
+
 def test_an_exported_build_keeps_the_files_that_its_embeddings_hang_on(folder: Path, tmp_path: Path) -> None:
     for name in embedders.FILES:
         (folder / name).parent.mkdir(exist_ok=True)
