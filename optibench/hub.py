@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from optibench import formats
 from optibench.errors import OptibenchError, first_line
 
 TIMEOUT_SECONDS = 10.0
@@ -56,6 +57,8 @@ def fetch(name: str, revision: str | None, allow_pickle: bool, say: Say) -> Snap
                 f"{name} has its weights only as pickle ({pickles[0]}), which can run any code when it is loaded. "
                 "Look for a revision with safetensors, or give --allow-pickle if you trust its author."
             )
+        if found := "" if pickles or "adapter_config.json" in names else formats.of_names(names, "fetched/"):
+            raise OptibenchError(f"{name} {found}.")
         patterns += PICKLES
     elif not any(n.startswith("model") and n.endswith(".safetensors") for n in names):
         patterns.append("*.safetensors")

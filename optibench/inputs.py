@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from optibench import data, media, plugins
+from optibench import data, embedders, media, plugins
 from optibench.arrays import collated, save
 from optibench.cache import sha256_of_file
 from optibench.errors import OptibenchError
@@ -136,6 +136,7 @@ def recipe(model: Model, workload: Workload, sources: Sources) -> dict[str, Any]
         "tokenizer": tokenizer_digest(model),
         **({"processor": found} if (found := processor_digest(model)) else {}),
         **({"rules": found} if (found := rules_digest(model)) else {}),
+        **({"use": use} if (use := embedders.use(model)) else {}),
         "max_length": model.max_length,
         "labels": list(model.labels),
         "evaluation": sources.evaluation.sha256 if sources.evaluation else None,

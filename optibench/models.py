@@ -14,8 +14,10 @@ from typing import Any
 
 import msgspec
 
-from optibench import hub, plugins, signature, weights
+from optibench import formats, hub, plugins, signature, weights
+from optibench.embedders import check_modules, pooling_of, read_json
 from optibench.errors import OptibenchError, unknown_name
+from optibench.known_models import code_of, is_installed, known_type, tasks_of
 from optibench.tasks.base import is_generative
 from optibench.values import Model, ModelRef, Source, Value
 
@@ -43,6 +45,17 @@ ARCHITECTURES = {
     "ForConditionalGeneration": "text2text-generation",  # translation, say: see _rewriting_task
     "Model": "feature-extraction",
 }
+OTHERS = (
+    "text-to-waveform",
+    "text-to-spectrogram",
+    "mask-generation",
+    "table-question-answering",
+    "document-question-answering",
+    "image-text-to-text",
+    "audio-tokenization",
+)
+"""What transformers lists some classes for whose names alone would say another task (VitsModel, SamModel,
+TapasForQuestionAnswering): nothing that this version runs."""
 LABELLED = re.compile("For(Sequence|Token|Image|Audio)Classification|Detection$|Segmentation$")
 """Architectures that give a number for each label."""
 PROCESSOR_FILES = ("preprocessor_config.json", "processor_config.json")
@@ -96,8 +109,13 @@ def resolve(
         snapshot = _from_hub(name, place, allow_pickle, say)
         path, tag, revision = snapshot.path, snapshot.pipeline_tag, snapshot.commit
     if not path.is_dir():
-        raise OptibenchError(f"{place} is a file that is no model: expected a folder, an .onnx or an .xml file.")
+        if foreign := formats.of_names([path.name], ""):
+            raise OptibenchError(f"{place} {foreign}.")
+        hint = f" Give its folder: {path.parent}." if (path.parent / "config.json").is_file() else ""
+        raise OptibenchError(f"{place} is a file that is no model: expected a folder, an .onnx or an .xml file.{hint}")
+    formats.check_files(path, shown)
     config = _config(path, shown)
+    formats.check_config(config, shown)
     _check_code(config, shown, trust_remote_code)
     sha256 = weights.digest(weights.checked_weights(path, allow_pickle))
     own_revision = "sha256:" + hashlib.sha256((json.dumps(config, sort_keys=True) + sha256).encode()).hexdigest()
@@ -179,6 +197,7 @@ def _model(ref: ModelRef, path: Path, config: dict[str, Any], **flags: bool) -> 
     names = config.get("id2label") or {}
     if not names and path.is_dir() and LABELLED.search(str((config.get("architectures") or [""])[0])):
         names = {number: f"LABEL_{number}" for number in range(2)}  # which transformers leaves out of the file
+    check_modules(folder, ref.task, ref.id)
     labels = tuple(str(names[key]) for key in sorted(names, key=lambda k: int(k) if str(k).isdigit() else 0))
     return Model(
         ref=ref,
@@ -189,27 +208,6 @@ def _model(ref: ModelRef, path: Path, config: dict[str, Any], **flags: bool) -> 
         pooling=pooling_of(_json(folder / "1_Pooling" / "config.json"), ref.id),
         **flags,
     )
-
-
-POOLINGS = {
-    # sentence-transformers' name -> ours. Divided by a root instead of a count, a mean points the same way.
-    "mean_tokens": "mean",
-    "mean_sqrt_len_tokens": "mean",
-    "cls_token": "cls",
-    "max_tokens": "max",
-    "lasttoken": "last",
-}
-
-
-def pooling_of(config: dict[str, Any], shown: str) -> str:
-    """How token vectors become one (mean where nothing says so). Error: a way that is not known, or several."""
-    ways = [key.removeprefix("pooling_mode_") for key, on in config.items() if "pooling_mode_" in key and on is True]
-    if len(ways) > 1 or (ways and ways[0] not in POOLINGS):
-        raise OptibenchError(
-            f"{shown} pools its tokens by {' and '.join(ways)}, which this version does not. "
-            f"It knows one of: {', '.join(POOLINGS)}."
-        )
-    return POOLINGS[ways[0]] if ways else "mean"
 
 
 def max_length_of(config: dict[str, Any], tokenizer: dict[str, Any]) -> int | None:
@@ -232,16 +230,28 @@ def inferred_task(config: dict[str, Any], folder: Path, pipeline_tag: str | None
         return "text-ranking"
     if (folder / "modules.json").is_file() or sentence_transformers.is_file():
         return "sentence-similarity"
+    architecture = str((config.get("architectures") or [""])[0])
+    one_label = isinstance(config.get("id2label"), dict) and len(config["id2label"]) == 1
+    if one_label and architecture.endswith("ForSequenceClassification") and not _prepared(folder):
+        return (
+            "text-ranking"  # a number for a pair; of one class there is nothing to choose, whatever the Hub's tag says
+        )
     if pipeline_tag in plugins.names("task"):
         return pipeline_tag
-    architecture = str((config.get("architectures") or [""])[0])
-    if found := _task_of_media(config, folder, architecture):
+    if not tasks_of(architecture) & {"text-to-waveform", "mask-generation"} and (
+        found := _task_of_media(config, folder, architecture)
+    ):
         return found
     if architecture.endswith("ForConditionalGeneration") and (found := _rewriting_task(config)):
         return found
     if architecture.endswith("EncoderDecoderModel"):  # two models of texts, put together
         return _rewriting_task(config) or "text2text-generation"
-    return next((task for ending, task in ARCHITECTURES.items() if architecture.endswith(ending)), pipeline_tag)
+    if others := [task for task in OTHERS if task in tasks_of(architecture)]:
+        return others[0]
+    named = re.search(r"For([A-Z]\w+)$", architecture)  # ...ForRewardModel is no bare Model
+    endings = {end: task for end, task in ARCHITECTURES.items() if end != "Model" or not named}
+    found = next((task for ending, task in endings.items() if architecture.endswith(ending)), pipeline_tag)
+    return found or (re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", named[1]).lower() if named else None)
 
 
 def _task_of_media(config: dict[str, Any], folder: Path, architecture: str) -> str | None:
@@ -329,17 +339,22 @@ def _config(folder: Path, shown: str) -> dict[str, Any]:
 
 def _json(file: Path) -> dict[str, Any]:
     """A side file's content; {} where it is missing or broken (whoever needs it says so)."""
-    try:
-        value = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
-        return {}
+    value = read_json(file)
     return value if isinstance(value, dict) else {}
 
 
 def _check_code(config: dict[str, Any], shown: str, trusted: bool) -> None:
-    """Refuses a model that wants its own Python code run, unless that was allowed or transformers has the type."""
+    """Refuses a model that wants its own Python code run, unless that was allowed or transformers has the type; and one
+    of a type that nobody here has code for."""
     kind = str(config.get("model_type", ""))
-    if not config.get("auto_map") or trusted or known_type(kind):
+    if trusted or known_type(kind):
+        return
+    if not config.get("auto_map"):
+        if kind and is_installed():
+            raise OptibenchError(
+                f"{shown} is of the type {kind}, which the installed transformers does not know. Update it (pip "
+                "install -U transformers); or, if that is no type of transformers, give the model as ONNX."
+            )
         return
     raise OptibenchError(
         f"{shown} (type {kind or 'unknown'}) wants Python code that comes with it to be run, which is refused. "
@@ -350,23 +365,9 @@ def _check_code(config: dict[str, Any], shown: str, trusted: bool) -> None:
 def first_position(config: dict[str, Any]) -> int:
     """The position of a row's first token. RoBERTa and its kin number from padding_idx + 1, and count what lies before
     in their table (514 for 512). Their code tells: it is read, not imported."""
-    folder = _code_of(str(config.get("model_type", "")))
+    folder = code_of(str(config.get("model_type", "")))
     for file in folder.glob("modeling_*.py") if folder else ():
         if "create_position_ids_from_input_ids" in file.read_text(encoding="utf-8", errors="replace"):
             padding = config.get("pad_token_id", 1)
             return padding + 1 if isinstance(padding, int) else 2
     return 0
-
-
-def known_type(kind: str) -> bool:
-    """Whether transformers has models of this type, told from its folders: importing it would take seconds."""
-    return _code_of(kind) is not None
-
-
-def _code_of(kind: str) -> Path | None:
-    """The folder of transformers' code for models of this type; None if it has none."""
-    spec = importlib.util.find_spec("transformers")
-    folders = (spec.submodule_search_locations or ()) if spec else ()
-    name = kind.replace("-", "_").replace(".", "_")
-    places = [Path(f) / "models" / name for f in folders] if name.isidentifier() else []
-    return next((place for place in places if place.is_dir()), None)

@@ -15,6 +15,7 @@ from optibench import __version__, encoder_decoder, generation_lines, plugins
 from optibench.arrays import batches_of
 from optibench.build import Workshop
 from optibench.cache import Cache, sha256_of_file
+from optibench.embedders import FILES as SENTENCE_TRANSFORMERS_FILES
 from optibench.errors import OptibenchError
 from optibench.generation_rules import rules_in
 from optibench.plan import Plan
@@ -44,6 +45,7 @@ TOKENIZER_FILES = (
     "generation_config.json",
     "preprocessor_config.json",
     "processor_config.json",
+    *SENTENCE_TRANSFORMERS_FILES,
 )
 
 
@@ -195,8 +197,10 @@ def _copy_tokenizer(model: Model, folder: Path) -> None:
     home = home if home.is_dir() else home.parent
     for pattern in TOKENIZER_FILES:
         for file in sorted(home.glob(pattern)):
-            if not (folder / file.name).exists():  # what the graph came with is as its digest says
-                shutil.copy(file, folder / file.name)
+            to = folder / file.relative_to(home)
+            if not to.exists():  # what the graph came with is as its digest says
+                to.parent.mkdir(exist_ok=True)
+                shutil.copy(file, to)
     if (home / "config.json").is_file() and not (folder / "config.json").exists():
         shutil.copy(home / "config.json", folder / "config.json")
 

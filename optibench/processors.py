@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from optibench.cache import sha256_of_file
+from optibench.embedders import folder_of
 from optibench.errors import OptibenchError, first_line
 from optibench.models import PROCESSOR_FILES
 from optibench.tasks.base import Pair
@@ -16,12 +17,6 @@ LOADERS = {
     "image": ("AutoImageProcessor", "image processor"),
     "sound": ("AutoFeatureExtractor", "feature extractor"),
 }
-
-
-def folder_of(model: Model) -> Path:
-    """Where the model's side files are."""
-    path = Path(model.path)
-    return path if path.is_dir() else path.parent
 
 
 def tokenizer_digest(model: Model) -> int:

@@ -21,12 +21,9 @@ def checked_weights(folder: Path, allow_pickle: bool) -> list[Path]:
 
     Errors: there are none; only pickles (refused unless allowed); one is missing, cut off or garbled.
     """
-    files = sorted(folder.glob("*.safetensors"))
-    index = folder / "model.safetensors.index.json"
-    if index.is_file():
-        files = _shards(index)
-    # Adapters and the like may lie beside: transformers reads model*.safetensors, so those are the weights.
-    files = [f for f in files if f.name.startswith("model")] or files
+    # Adapters, other precisions and the like may lie beside: transformers reads these two names alone.
+    index, whole = folder / "model.safetensors.index.json", folder / "model.safetensors"
+    files = [whole] if whole.is_file() else _shards(index) if index.is_file() else []
     for file in files:
         check_safetensors(file)
     if files:
@@ -34,7 +31,9 @@ def checked_weights(folder: Path, allow_pickle: bool) -> list[Path]:
     pickles = sorted({file for pattern in PICKLES for file in folder.glob(pattern)})
     if not pickles:
         found = ", ".join(sorted(p.name for p in folder.iterdir())[:12]) or "nothing"
-        raise OptibenchError(f"{folder.name} has no weights: expected model.safetensors, found {found}.")
+        raise OptibenchError(
+            f"{folder.name} has no weights: expected model.safetensors (or its index and shards), found {found}."
+        )
     if not allow_pickle:
         raise OptibenchError(
             f"{folder.name} has its weights only as pickle ({pickles[0].name}), which can run any code when it is "

@@ -129,6 +129,14 @@ def test_pickled_weights_on_the_hub_are_refused_before_they_are_fetched(ask: Any
     assert not any(path.endswith(".bin") for path, _ in hub.asked)
 
 
+def test_weights_of_another_library_are_refused_before_anything_is_fetched(ask: Any, hub: Hub) -> None:
+    hub.put("user/quants", {"README.md": b"quants", "quants-Q4_K_M.gguf": b"GGUF"})
+    done = ask("user/quants")
+    assert done.returncode == 2
+    assert "user/quants has its weights only as quants-Q4_K_M.gguf, for llama.cpp" in done.stderr
+    assert not any("resolve" in path for path, _ in hub.asked)
+
+
 def test_a_hub_data_set_judges_accuracy(ask: Any, hub: Hub, reviews: Path, tmp_path: Path) -> None:
     hub.put("user/reviews", {"train.csv": reviews.read_bytes(), "README.md": b"---\nlicense: mit\n---\n"}, "datasets")
     done = ask(

@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from optibench import models, weights
+from optibench import embedders, models, package, processors, weights
 from optibench.errors import OptibenchError
+from optibench.tasks import sentence_similarity, text_retrieval
+from tests.conftest import write_tokenizer
 
 
 @pytest.fixture
@@ -67,7 +69,7 @@ def test_sentence_transformers_marks_go_before_the_architecture(folder: Path) ->
 
 
 def test_a_task_that_is_not_run_is_named_with_those_that_are(folder: Path) -> None:
-    config = {"architectures": ["DPTForDepthEstimation"]}
+    config = {"architectures": ["DPRQuestionEncoder"]}
     with pytest.raises(OptibenchError, match=r"depth-estimation, which this version does not run\. Tasks: .*fill"):
         models.task_of(config, folder, None, "depth-estimation")  # as the Hub tags it
 
@@ -159,21 +161,71 @@ def test_weights_in_files_beside_a_graph_are_part_of_it_and_missed_when_they_are
         ({"pooling_mode_cls_token": True, "pooling_mode_mean_tokens": False}, "cls"),
         ({"pooling_mode_lasttoken": True, "include_prompt": True}, "last"),
         ({"pooling_mode_mean_sqrt_len_tokens": True}, "mean"),
+        ({"pooling_mode": "cls", "include_prompt": True}, "cls"),  # as sentence-transformers writes it since version 5
+        ({"pooling_mode": "lasttoken"}, "last"),
+        ({"pooling_mode": ["mean"]}, "mean"),
     ],
 )
 def test_pooling_is_what_the_model_says(config: dict[str, Any], way: str) -> None:
-    assert models.pooling_of(config, "user/model") == way
+    assert embedders.pooling_of(config, "user/model") == way
 
 
 @pytest.mark.parametrize("ways", [["weightedmean_tokens"], ["cls_token", "mean_tokens"]])
 def test_a_pooling_that_is_not_known_is_refused(ways: list[str]) -> None:
     with pytest.raises(OptibenchError, match=f"pools its tokens by {' and '.join(ways)}"):
-        models.pooling_of({f"pooling_mode_{way}": True for way in ways}, "user/model")
+        embedders.pooling_of({f"pooling_mode_{way}": True for way in ways}, "user/model")
+    with pytest.raises(OptibenchError, match=f"pools its tokens by {' and '.join(ways)}"):
+        embedders.pooling_of({"pooling_mode": ways}, "user/model")
+
+
+def test_a_module_that_changes_embeddings_is_refused_where_they_are_judged(folder: Path) -> None:
+    kinds = ("base.modules.transformer.Transformer", "models.Pooling", "base.modules.dense.Dense", "models.Normalize")
+    (folder / "modules.json").write_text(json.dumps([{"type": f"sentence_transformers.{kind}"} for kind in kinds]))
+    with pytest.raises(OptibenchError, match="makes its embeddings with Dense besides"):
+        models.resolve(str(folder))
+    assert models.resolve(str(folder), task="feature-extraction").ref.task == "feature-extraction"
+
+
+def test_a_text_is_cut_where_sentence_transformers_cuts_it_and_has_its_prompt(folder: Path) -> None:
+    write_tokenizer(folder)
+    (folder / "sentence_bert_config.json").write_text('{"max_seq_length": 6}')
+    said = {"prompts": {"query": "film ", "document": "music "}, "default_prompt_name": "document"}
+    (folder / "config_sentence_transformers.json").write_text(json.dumps(said))
+    model = models.resolve(str(folder))
+    tokenizer = processors.load_tokenizer(model)
+
+    def texts(task: Any, row: dict[str, str]) -> list[str]:
+        return [
+            " ".join(tokenizer.decode(one["input_ids"]).split())
+            for one in task.encode([row], tokenizer, model, 0).inputs
+        ]
+
+    pair = {"text": "good film", "text_pair": "the of and to in a is"}
+    assert texts(sentence_similarity, pair) == ["[CLS] music good film [SEP]", "[CLS] music the of and [SEP]"]
+    pair = {"query": "good actor", "document": "great plot"}
+    assert texts(text_retrieval, pair) == ["[CLS] film good actor [SEP]", "[CLS] music great plot [SEP]"]
+    assert embedders.use(model) == {"cut": 6, "prompts": ["music ", "film ", "music "]}
+
+
+def test_a_classifier_of_one_label_ranks(folder: Path) -> None:
+    config = {"architectures": ["XLMRobertaForSequenceClassification"], "id2label": {"0": "LABEL_0"}}
+    assert models.inferred_task(config, folder, "text-classification") == "text-ranking"
+    config["id2label"] = {"0": "no", "1": "yes"}
+    assert models.inferred_task(config, folder) == "text-classification"
+
+
+def test_an_exported_build_keeps_the_files_that_its_embeddings_hang_on(folder: Path, tmp_path: Path) -> None:
+    for name in embedders.FILES:
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text('{"pooling_mode": "cls"}')
+    (out := tmp_path / "out").mkdir()
+    package._copy_tokenizer(models.resolve(str(folder)), out)
+    assert all((out / name).is_file() for name in embedders.FILES)
 
 
 def test_a_task_that_cannot_be_told_names_the_architecture(folder: Path) -> None:
-    with pytest.raises(OptibenchError, match="cannot be told from its architecture, DPTForDepthEstimation"):
-        models.task_of({"architectures": ["DPTForDepthEstimation"]}, folder, None, None)
+    with pytest.raises(OptibenchError, match="cannot be told from its architecture, DPRQuestionEncoder"):
+        models.task_of({"architectures": ["DPRQuestionEncoder"]}, folder, None, None)
 
 
 def test_a_bare_model_beside_an_image_processor_sees(folder: Path) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from math import inf, isfinite
 from typing import TYPE_CHECKING, Any
 
+from optibench.embedders import cut_as_it_is_used, prompt_of
 from optibench.errors import OptibenchError
 from optibench.spool import numbered
 from optibench.stats import spearman
@@ -29,9 +30,10 @@ INPUTS_AN_EXAMPLE = 2
 
 def encode(rows: Sequence[Mapping[str, Any]], tokenizer: Any, model: Model, seed: int) -> Encoded:
     """Two inputs a row, one after the other, and its score."""
-    texts = (str(row[role]) for row in rows for role in ("text", "text_pair") if role in row)
+    prompt, cut = prompt_of(model), cut_as_it_is_used(model)
+    texts = (prompt + str(row[role]) for row in rows for role in ("text", "text_pair") if role in row)
     return Encoded(
-        inputs=(tokenized(tokenizer, text, None, model) for text in texts),
+        inputs=(tokenized(tokenizer, text, None, cut) for text in texts),
         labels=[_score(row["label"], number) for number, row in numbered(rows) if "label" in row],
     )
 

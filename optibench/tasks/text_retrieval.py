@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
+from optibench.embedders import DOCUMENT, QUERY, cut_as_it_is_used, prompt_of
 from optibench.errors import OptibenchError
 from optibench.spool import Picked, Spool, numbered
 from optibench.tasks import ranking
@@ -52,10 +53,12 @@ def encode(rows: Sequence[Mapping[str, Any]], tokenizer: Any, model: Model, seed
         "documents": len(documents.texts),
         "relevance": [[[document, value] for document, value in relevance[query].items()] for query in judged],
     }
+    prompts, cut = (prompt_of(model, *QUERY), prompt_of(model, *DOCUMENT)), cut_as_it_is_used(model)
+    texts = chain(
+        (prompts[0] + text for text in Picked(queries.texts, judged)), (prompts[1] + text for text in documents.texts)
+    )
     return Encoded(
-        inputs=(
-            tokenized(tokenizer, text, None, model) for text in chain(Picked(queries.texts, judged), documents.texts)
-        ),
+        inputs=(tokenized(tokenizer, text, None, cut) for text in texts),
         labels=[float(sum(value > 0 for value in relevance[query].values())) for query in judged],
         truths=truths,
     )
