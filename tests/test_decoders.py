@@ -159,11 +159,38 @@ def test_an_export_that_answers_wrongly_after_a_cache_is_refused(tmp_path: Path,
         check_second_shape(build, "openvino", file.parent, forgetful)
 
 
-@pytest.mark.parametrize("precision", ["int8", "int8-dynamic"])
-def test_quantized_activations_are_no_build_of_a_decoder_and_the_reason_is_told(
-    precision: str, tmp_path: Path, cache_root: Path
+def test_calibrated_activations_are_no_build_of_a_decoder_and_the_reason_is_told(
+    tmp_path: Path, cache_root: Path
 ) -> None:
     folder = write(tmp_path / "model", "GPT-2")
-    build, _ = build_of(models.resolve(str(folder)), "onnxruntime", precision, Cache(cache_root))
-    with pytest.raises(Unsupported, match="onnxruntime generates text in fp32, int8-weights"):
+    build, _ = build_of(models.resolve(str(folder)), "onnxruntime", "int8", Cache(cache_root))
+    with pytest.raises(
+        Unsupported, match="onnxruntime generates text in fp32, int8-dynamic, int4-weights, int8-weights"
+    ):
         plugins.load("backend", "onnxruntime").prepare(build, Cache(cache_root))
+
+
+@pytest.mark.parametrize(
+    ("precision", "how", "executed"),
+    [
+        ("int8-dynamic", (8, 32, 4), "int8"),
+        ("int8-weights", (8, 128, 1), "weights"),
+        ("int4-weights", (4, 32, 1), "weights"),
+    ],
+)
+def test_onnx_runtime_rounds_activations_where_the_label_says_so_alone_and_executed_tells(
+    precision: str, how: tuple[int, ...], executed: str, tmp_path: Path, cache_root: Path
+) -> None:
+    folder, cache = write(tmp_path / "model", "Llama"), Cache(cache_root)
+    job = job_of(folder, "onnxruntime", precision, cache)
+    nodes = onnx.load(job.artifact.path).graph.node
+    settings = [{one.name: one.i for one in node.attribute} for node in nodes if node.op_type == "MatMulNBits"]
+    assert {tuple(one[name] for name in ("bits", "block_size", "accuracy_level")) for one in settings} == {how}
+    assert not [node for node in nodes if node.op_type == "MatMul"]
+    with plugins.load("backend", "onnxruntime").session(job.artifact, job) as session:
+        assert session.executed(session.feed(prompts())).precision == executed
+        made = session.start(session.feed(prompts()))
+    exact = job_of(folder, "onnxruntime", "fp32", cache)
+    with plugins.load("backend", "onnxruntime").session(exact.artifact, exact) as session:
+        right = session.start(session.feed(prompts()))
+    assert np.corrcoef(made.ravel(), right.ravel())[0, 1] > (0.999 if "int8" in precision else 0.9)
