@@ -17,6 +17,7 @@ from optibench import decoders, generation, models, plugins, targets
 from optibench.backends import onnxruntime
 from optibench.backends.openvino import run_decoder
 from optibench.cache import Cache
+from optibench.decoding import Place
 from optibench.errors import CaseFailed, Unsupported
 from optibench.export import check_second_shape, exported
 from optibench.inputs import make, recipe, rows_of
@@ -144,6 +145,33 @@ def test_onnx_runtimes_own_attention_is_kept_where_it_answers_as_pytorch_does_an
     assert operators(onnxruntime.run_decoder, Cache(tmp_path / "right")).count("GroupQueryAttention") == 2
     plain = operators(wrong, Cache(tmp_path / "wrong"))
     assert (plain.count("GroupQueryAttention"), plain.count("Softmax")) == (0, 2)
+
+
+def test_keys_are_written_in_place_where_there_is_room_and_a_cache_as_long_as_its_tokens_is_taken_too(
+    tmp_path: Path, cache_root: Path
+) -> None:
+    folder, cache = write(tmp_path / "model", "Llama"), Cache(cache_root)
+    job, tokens = job_of(folder, "onnxruntime", "fp32", cache), np.array([3, 4, 5])
+    with plugins.load("backend", "onnxruntime").session(job.artifact, job) as opened:
+        session: Any = opened
+        fed = session.feed(prompts())
+        session.start(fed)
+        assert len(session.pasts) == 4
+        assert session.in_place == set(session.pasts)
+        places = [value.data_ptr() for value in session.kept]
+        found = [session.step(tokens) for _ in range(session.room - 23)]
+        assert [value.data_ptr() for value in session.kept] == places, "the cache was copied"
+        found.append(session.step(tokens))
+        assert not {value.data_ptr() for value in session.kept} & {*places}, "there was no room for it"
+
+        names, place = ["logits", *(name.replace("input.", "output.") for name in session.pasts)], Place(fed)
+        arrays, caches = fed.inputs(), [np.zeros((3, 2, 0, 16), np.float32)] * 4
+        for right in [None, *found]:
+            given = {name: array for name, array in arrays.items() if name in session.inputs}
+            logits, *caches = session.session.run(names, {**given, **dict(zip(session.pasts, caches, strict=True))})
+            assert right is None or np.abs(logits[:, -1] - right).max() < 1e-4
+            arrays = place.following(tokens)
+        assert session.cache_bytes() == sum(array.nbytes for array in caches)
 
 
 def test_an_export_that_answers_wrongly_after_a_cache_is_refused(tmp_path: Path, cache_root: Path) -> None:
