@@ -62,11 +62,16 @@ class Place:
     def rows(self) -> int:
         return len(self.mask)
 
+    @property
+    def length(self) -> int:
+        length: int = self.mask.shape[1]
+        return length
+
     def following(self, tokens: numpy.ndarray) -> Arrays:
         """The arrays of the call that appends ``tokens``, shape (rows,)."""
         import numpy as np
 
-        length = self.mask.shape[1]
+        length = self.length
         self.mask = np.concatenate([self.mask, np.ones((self.rows, 1), np.int64)], axis=1)
         self.positions, now = self.positions + 1, self.positions
         return {

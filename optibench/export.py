@@ -161,6 +161,8 @@ def export(
         attention = onnx_attention.own_attention() if way.own_attention else nullcontext()
         with torch.no_grad(), tracing.lengths_of_tensors(module), attention:
             made = exporter.export(module, dict(traced), config)
+        if way.own_attention:
+            onnx_attention.write_in_place(made.program)
         if form == "openvino":
             whole_divisions(made.program)
             means_by_themselves(made.program)

@@ -14,8 +14,10 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
-VERSION = 1
+VERSION = 2
 """Part of the exports' key in the cache."""
+IN_PLACE = "written in place"
+"""In a graph's metadata: the inputs that may be longer than what they hold, and be given as the outputs too."""
 
 
 class Way(NamedTuple):
@@ -110,3 +112,37 @@ def _operator(query: Any, keys: Any, values: Any, layer: Any, bias: Any, scaling
         version=1,
     )
     return answer.reshape(rows, tokens, heads, width), *cache
+
+
+def write_in_place(model: Any) -> None:
+    """Lets a cache lie in room for more tokens than there are, so that the operator writes new ones where they belong
+    and copies nothing: how many there are is told by the mask instead of by the cache's own length. A cache that is as
+    long as what it holds is taken as before. What looks at a cache otherwise (sliding windows) stays as it is."""
+    import onnx_ir
+
+    inputs = {value.name: value for value in model.graph.inputs}
+    pairs = [node.inputs[3:5] for node in model.graph if node.op_type == "GroupQueryAttention"]
+    caches = [cache for pair in pairs if all(map(_known_by_its_length, pair)) for cache in pair]
+    if not caches or not inputs.keys() >= {"attention_mask", "input_ids"}:
+        return
+    lengths = [user for cache in caches for user, _ in cache.uses() if user.op_type == "Shape"]
+    axis = {"start": 1, "end": 2}
+    sizes = [onnx_ir.node("Shape", [inputs[name]], axis) for name in ("attention_mask", "input_ids")]
+    made = [*sizes, onnx_ir.node("Sub", [size.outputs[0] for size in sizes])]
+    for number, node in enumerate(made):
+        node.name = node.outputs[0].name = f"length_of_cache_{number}"
+    model.graph.insert_before(model.graph[0], made)
+    for node in lengths:
+        onnx_ir.convenience.replace_all_uses_with(node.outputs[0], made[-1].outputs[0])
+        model.graph.remove(node, safe=True)
+    model.metadata_props[IN_PLACE] = " ".join(cache.name for cache in caches)
+
+
+def _known_by_its_length(cache: Any) -> bool:
+    """Whether nothing but the operator takes this input of a graph, and what asks for its length."""
+    length = {"start": 2, "end": 3}
+    return cache.is_graph_input() and all(
+        user.op_type == "GroupQueryAttention"
+        or (user.op_type == "Shape" and {name: one.value for name, one in user.attributes.items()} == length)
+        for user, _ in cache.uses()
+    )

@@ -8,6 +8,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,6 +40,7 @@ RECIPES: dict[tuple[str, str], dict[str, Any]] = {
     ("onnx", "int8-dynamic"): {"by": "onnxruntime.quantize_dynamic", "weights": "int8 asymmetric per channel", "v": 2},
     ("onnx", "int8-weights"): {"by": "MatMulNBits", "bits": 8, "block": 128, "accuracy_level": 1, "v": 3},
     ("onnx", "int4-weights"): {"by": "MatMulNBits", "bits": 4, "block": 32, "accuracy_level": 1, "v": 3},
+    ("onnx-decoder", "int8-dynamic"): {"by": "MatMulNBits", "bits": 8, "block": 32, "accuracy_level": 4, "v": 1},
     **tensorrt_graphs.RECIPES,
     **decoders.RECIPES,
     ("openvino", "int8"): {"by": "nncf smoothquant, transformer", "checked": "computed as written", "v": 3},
@@ -54,8 +56,8 @@ RECIPES: dict[tuple[str, str], dict[str, Any]] = {
 
 
 def recipe(build: Build, form: str) -> dict[str, Any]:
-    """All that decides an artifact of this form (onnx; tensorrt, modelopt: ONNX as TensorRT takes it; openvino;
-    openvino-decoder): its key in the cache. What is run as it was exported has the export's."""
+    """All that decides an artifact of this form (onnx, onnx-decoder; tensorrt, modelopt: ONNX as TensorRT takes it;
+    openvino, openvino-decoder): its key in the cache. What is run as it was exported has the export's."""
     if _as_exported(form, build.precision):
         return export.recipe(build, _file_format(form))
     return {
@@ -152,9 +154,9 @@ def _make(
     start = time.perf_counter()
     samples = export.samples_of(build)
     try:
-        if form == "onnx":
+        if form in ("onnx", "onnx-decoder"):
             for source, name in encoder_decoder.files_of(parent_file, "model.onnx"):
-                _quantize_onnx(source, folder / name, build.precision, samples)
+                _quantize_onnx(source, folder / name, form, build.precision, samples)
         elif _file_format(form) == "openvino":
             for source, name in encoder_decoder.files_of(parent_file, "openvino_model.xml"):
                 _quantize_openvino(source, folder / name, form, build.precision, samples)
@@ -170,7 +172,7 @@ def _make(
         for name in ("export.json", "config.json", "generation_config.json"):
             if (parent_file.parent / name).exists():
                 shutil.copy(parent_file.parent / name, folder / name)
-    if form in ("onnx", "openvino") and build.precision in ("int8", "int8-dynamic"):
+    if form in ("onnx", "onnx-decoder", "openvino") and build.precision in ("int8", "int8-dynamic"):
         made = export.graph_file(folder, _file_format(form))
         if own_precision.of_file(made) == "fp32":  # then it is the float graph, and no build of its own
             raise Unsupported(
@@ -203,7 +205,7 @@ def _try(build: Build, form: str, folder: Path, run: export.Run) -> None:
 # The recipes
 
 
-def _quantize_onnx(source: Path, out: Path, precision: str, samples: Sequence[Arrays]) -> None:
+def _quantize_onnx(source: Path, out: Path, form: str, precision: str, samples: Sequence[Arrays]) -> None:
     import onnx_ir
     from transformers.exporters import OnnxExporter
     from transformers.exporters.configs import ExportFormat
@@ -213,13 +215,13 @@ def _quantize_onnx(source: Path, out: Path, precision: str, samples: Sequence[Ar
     def quantized_by(channel: bool) -> Any:
         model = folded_transposes(onnx_ir.load(source))
         given = [_as_named(sample) for sample in samples]
-        quantizer = _onnx_quantizer(precision, given, channel)
+        quantizer = _onnx_quantizer(form, precision, given, channel)
         return quantizer.quantize(model, export.tensors(given[0]), ExportFormat.ONNX)
 
     quantized = _by_channel_if_it_can(quantized_by)
     if precision == "int8":
         quantized = unsigned_activations(quantized)
-    if precision != "int8-dynamic":  # which quantizes embeddings by itself
+    if (form, precision) != ("onnx", "int8-dynamic"):  # which quantizes embeddings by itself
         quantized = int8_embeddings(quantized)
     OnnxExporter.save_program(quantized, out)
 
@@ -249,7 +251,10 @@ def _int8_settings(samples: Sequence[Arrays], channel: bool) -> dict[str, Any]:
     return {"subset_size": len(samples), "advanced_parameters": advanced}
 
 
-def _onnx_quantizer(precision: str, samples: Sequence[Arrays], channel: bool) -> Any:
+def _onnx_quantizer(form: str, precision: str, samples: Sequence[Arrays], channel: bool) -> Any:
+    how = RECIPES.get((form, precision), {})
+    if how.get("by") == "MatMulNBits":
+        return _BlockWeights(how["bits"], how["block"], how["accuracy_level"])
     if precision == "int8-dynamic":
         from onnxruntime.quantization import QuantType
         from transformers.exporters import OnnxRuntimeDynamicConfig, OnnxRuntimeQuantizer
@@ -270,16 +275,17 @@ def _onnx_quantizer(precision: str, samples: Sequence[Arrays], channel: bool) ->
             **_int8_settings(samples, channel), ignored_scope=nncf.IgnoredScope(types=["Gather"], validate=False)
         )
         return NNCFOnnxQuantizer(config, [*map(export.tensors, samples)])
-    if precision in ("int8-weights", "int4-weights"):
-        return _BlockWeights(bits=int(precision[3]))
     raise Unsupported(f"ONNX Runtime has no recipe for {precision}")
 
 
+@dataclass(frozen=True)
 class _BlockWeights:
-    """MatMulNBits: weights in blocks, computed in fp32 (accuracy level 1; level 4 would compute in int8)."""
+    """MatMulNBits: weights in blocks, multiplied in fp32 (accuracy level 1), or by activations that are rounded to int8
+    at each call with a scale for each block (4), which the file then says of itself."""
 
-    def __init__(self, bits: int) -> None:
-        self.bits = bits
+    bits: int
+    block: int
+    level: int
 
     def quantize(self, model: Any, sample_inputs: Any, export_format: Any) -> Any:
         import onnx_ir
@@ -291,12 +297,15 @@ class _BlockWeights:
         quantizer = MatMulNBitsQuantizer(
             onnx_ir.to_proto(products_of_gemms(model)),
             bits=self.bits,
-            block_size=128 if self.bits == 8 else 32,
+            block_size=self.block,
             is_symmetric=False,
-            accuracy_level=1,
+            accuracy_level=self.level,
         )
         quantizer.process()
-        return onnx_ir.from_proto(quantizer.model.model)
+        made = onnx_ir.from_proto(quantizer.model.model)
+        if self.level == 4:
+            made.metadata_props["MatMulNBits"] = "int8"
+        return made
 
 
 def _quantize_openvino(source: Path, out: Path, form: str, precision: str, samples: Sequence[Arrays]) -> None:

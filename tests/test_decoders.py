@@ -17,6 +17,7 @@ from optibench import decoders, generation, models, plugins, targets
 from optibench.backends import onnxruntime
 from optibench.backends.openvino import run_decoder
 from optibench.cache import Cache
+from optibench.decoding import Place
 from optibench.errors import CaseFailed, Unsupported
 from optibench.export import check_second_shape, exported
 from optibench.inputs import make, recipe, rows_of
@@ -146,6 +147,33 @@ def test_onnx_runtimes_own_attention_is_kept_where_it_answers_as_pytorch_does_an
     assert (plain.count("GroupQueryAttention"), plain.count("Softmax")) == (0, 2)
 
 
+def test_keys_are_written_in_place_where_there_is_room_and_a_cache_as_long_as_its_tokens_is_taken_too(
+    tmp_path: Path, cache_root: Path
+) -> None:
+    folder, cache = write(tmp_path / "model", "Llama"), Cache(cache_root)
+    job, tokens = job_of(folder, "onnxruntime", "fp32", cache), np.array([3, 4, 5])
+    with plugins.load("backend", "onnxruntime").session(job.artifact, job) as opened:
+        session: Any = opened
+        fed = session.feed(prompts())
+        session.start(fed)
+        assert len(session.pasts) == 4
+        assert session.in_place == set(session.pasts)
+        places = [value.data_ptr() for value in session.kept]
+        found = [session.step(tokens) for _ in range(session.room - 23)]
+        assert [value.data_ptr() for value in session.kept] == places, "the cache was copied"
+        found.append(session.step(tokens))
+        assert not {value.data_ptr() for value in session.kept} & {*places}, "there was no room for it"
+
+        names, place = ["logits", *(name.replace("input.", "output.") for name in session.pasts)], Place(fed)
+        arrays, caches = fed.inputs(), [np.zeros((3, 2, 0, 16), np.float32)] * 4
+        for right in [None, *found]:
+            given = {name: array for name, array in arrays.items() if name in session.inputs}
+            logits, *caches = session.session.run(names, {**given, **dict(zip(session.pasts, caches, strict=True))})
+            assert right is None or np.abs(logits[:, -1] - right).max() < 1e-4
+            arrays = place.following(tokens)
+        assert session.cache_bytes() == sum(array.nbytes for array in caches)
+
+
 def test_an_export_that_answers_wrongly_after_a_cache_is_refused(tmp_path: Path, cache_root: Path) -> None:
     folder, cache = write(tmp_path / "model", "GPT-2"), Cache(cache_root)
     file = Path(job_of(folder, "openvino", "fp32", cache).artifact.path)
@@ -159,11 +187,38 @@ def test_an_export_that_answers_wrongly_after_a_cache_is_refused(tmp_path: Path,
         check_second_shape(build, "openvino", file.parent, forgetful)
 
 
-@pytest.mark.parametrize("precision", ["int8", "int8-dynamic"])
-def test_quantized_activations_are_no_build_of_a_decoder_and_the_reason_is_told(
-    precision: str, tmp_path: Path, cache_root: Path
+def test_calibrated_activations_are_no_build_of_a_decoder_and_the_reason_is_told(
+    tmp_path: Path, cache_root: Path
 ) -> None:
     folder = write(tmp_path / "model", "GPT-2")
-    build, _ = build_of(models.resolve(str(folder)), "onnxruntime", precision, Cache(cache_root))
-    with pytest.raises(Unsupported, match="onnxruntime generates text in fp32, int8-weights"):
+    build, _ = build_of(models.resolve(str(folder)), "onnxruntime", "int8", Cache(cache_root))
+    with pytest.raises(
+        Unsupported, match="onnxruntime generates text in fp32, int8-dynamic, int4-weights, int8-weights"
+    ):
         plugins.load("backend", "onnxruntime").prepare(build, Cache(cache_root))
+
+
+@pytest.mark.parametrize(
+    ("precision", "how", "executed"),
+    [
+        ("int8-dynamic", (8, 32, 4), "int8"),
+        ("int8-weights", (8, 128, 1), "weights"),
+        ("int4-weights", (4, 32, 1), "weights"),
+    ],
+)
+def test_onnx_runtime_rounds_activations_where_the_label_says_so_alone_and_executed_tells(
+    precision: str, how: tuple[int, ...], executed: str, tmp_path: Path, cache_root: Path
+) -> None:
+    folder, cache = write(tmp_path / "model", "Llama"), Cache(cache_root)
+    job = job_of(folder, "onnxruntime", precision, cache)
+    nodes = onnx.load(job.artifact.path).graph.node
+    settings = [{one.name: one.i for one in node.attribute} for node in nodes if node.op_type == "MatMulNBits"]
+    assert {tuple(one[name] for name in ("bits", "block_size", "accuracy_level")) for one in settings} == {how}
+    assert not [node for node in nodes if node.op_type == "MatMul"]
+    with plugins.load("backend", "onnxruntime").session(job.artifact, job) as session:
+        assert session.executed(session.feed(prompts())).precision == executed
+        made = session.start(session.feed(prompts()))
+    exact = job_of(folder, "onnxruntime", "fp32", cache)
+    with plugins.load("backend", "onnxruntime").session(exact.artifact, exact) as session:
+        right = session.start(session.feed(prompts()))
+    assert np.corrcoef(made.ravel(), right.ravel())[0, 1] > (0.999 if "int8" in precision else 0.9)

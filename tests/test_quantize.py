@@ -52,7 +52,7 @@ class Turned(torch.nn.Module):
 def test_a_depthwise_convolution_over_time_is_quantized_with_samples_of_several_lengths(tmp_path: Path) -> None:
     samples = [{"x": np.random.default_rng(n).normal(size=(1, n, 8)).astype(np.float32)} for n in (6, 9, 12)]
     source = depthwise(tmp_path)
-    quantize._quantize_onnx(source, tmp_path / "int8.onnx", "int8", samples)
+    quantize._quantize_onnx(source, tmp_path / "int8.onnx", "onnx", "int8", samples)
     exact, found = (onnxruntime.InferenceSession(path).run(None, dict(samples[1]))[0]
                     for path in (source, tmp_path / "int8.onnx"))  # fmt: skip
     assert 0 < abs(found - exact).max() < 0.05 * abs(exact).max()
@@ -71,5 +71,5 @@ def test_an_input_that_bears_the_older_exporters_name_is_fed(tmp_path: Path) -> 
     made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
     onnx.save(made, tmp_path / "a.onnx")
     samples = [{"input.1": weight[row : row + 1]} for row in range(8)]
-    quantize._quantize_onnx(tmp_path / "a.onnx", tmp_path / "q.onnx", "int8", samples)
+    quantize._quantize_onnx(tmp_path / "a.onnx", tmp_path / "q.onnx", "onnx", "int8", samples)
     assert "QuantizeLinear" in {node.op_type for node in onnx.load(tmp_path / "q.onnx").graph.node}

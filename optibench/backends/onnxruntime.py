@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 FORMAT = "onnx"
 PRECISIONS = ("fp32", "tf32", "fp16", "int8", "int8-dynamic", "int8-weights", "int4-weights")
-GENERATES = ("fp32", "int8-weights", "int4-weights")
+GENERATES = ("fp32", "int8-dynamic", "int4-weights")
 EXTRA = "onnxruntime"
 RUNTIME = ("onnxruntime", "onnxruntime-gpu")
 
@@ -84,7 +84,7 @@ def recipe(build: Build) -> dict[str, Any] | None:
         from optibench.export import recipe as export_recipe
 
         return export_recipe(build, FORMAT)
-    return quantize.recipe(build, _form(build.precision))
+    return quantize.recipe(build, _form(build))
 
 
 def prepare(build: Build, cache: Cache) -> Artifact:
@@ -100,7 +100,7 @@ def prepare(build: Build, cache: Cache) -> Artifact:
         from optibench.nvidia.card import card
 
         refuse_older(card(build.device).compute_capability, build.precision)
-    return quantize.artifact(build, _form(build.precision), cache, run_decoder if generates(build) else run_file)
+    return quantize.artifact(build, _form(build), cache, run_decoder if generates(build) else run_file)
 
 
 def _refused(build: Build) -> str | None:
@@ -109,15 +109,18 @@ def _refused(build: Build) -> str | None:
         if build.target.device != "cpu":
             elsewhere = "; on NVIDIA GPUs pytorch does" if build.target.device == "cuda" else ""
             return f"onnxruntime generates text on processors only{elsewhere}"
-        if build.precision not in GENERATES:
-            return f"onnxruntime generates text in {', '.join(GENERATES)}: decoding is slow for reading weights"
+        if build.precision not in (able := (*GENERATES, "int8-weights")):
+            return f"onnxruntime generates text in {', '.join(able)}: decoding is slow for reading weights"
     refused = {"cuda": ON_CPU_ALONE, "cpu": ON_GPU_ALONE}.get(build.target.device, {"tf32": ON_GPU_ALONE["tf32"]})
     return refused.get(build.precision)
 
 
-def _form(precision: str) -> str:
-    """Half precision is written as TensorRT takes it."""
-    return "tensorrt" if precision == "fp16" else FORMAT
+def _form(build: Build) -> str:
+    """Half precision is written as TensorRT takes it, and int8 while running is another thing for a decoder: ranges of
+    whole tensors would cost it half its accuracy."""
+    if build.precision == "int8-dynamic" and generates(build):
+        return "onnx-decoder"
+    return "tensorrt" if build.precision == "fp16" else FORMAT
 
 
 def run_file(path: Path, inputs: Mapping[str, numpy.ndarray]) -> list[numpy.ndarray]:
@@ -234,14 +237,16 @@ def on_cpu(path: Path, settings: Any, profile: str = "") -> Any:
 
 def profiled(opened: Callable[[str], Any], feed: Mapping[str, numpy.ndarray]) -> list[dict[str, Any]]:
     """Every kernel of one run of the session that ``opened(prefix)`` opens with its profile in a file that begins so:
-    its ``name``, ``op_name``, ``provider``, types and shapes of what went in and out."""
+    its ``name``, ``op_name``, ``provider``, types and shapes of what went in and out, and what precision the file says
+    that such kernels compute in (``told``), where that is no matter of their name."""
     with tempfile.TemporaryDirectory() as folder:
         session = opened(str(Path(folder) / "profile"))
         session.run(None, feed)
         events = json.loads(Path(session.end_profiling()).read_text())
+        told = session.get_modelmeta().custom_metadata_map
     end = "_kernel_time"
     return [
-        {**event["args"], "name": event["name"].removesuffix(end)}
+        {**event["args"], "name": event["name"].removesuffix(end), "told": told.get(event["args"]["op_name"])}
         for event in events
         if event.get("cat") == "Node" and event["name"].endswith(end)
     ]
@@ -251,7 +256,7 @@ def executed_from_profile(kernels: list[dict[str, Any]], provider: str, threads:
     """What ran, by the kernels' names and the types of what they took in."""
     operations: dict[str, int] = {}
     for kernel in kernels:
-        name = QUANTIZED.get(kernel["op_name"])
+        name = kernel.get("told") or QUANTIZED.get(kernel["op_name"])
         if kernel["op_name"] in FLOATING:
             types = [kind for shaped in kernel.get("input_type_shape", []) for kind in shaped]
             name = next((TYPES[kind] for kind in types if kind in TYPES), "other")

@@ -40,7 +40,7 @@ def rows(comparison: dict[str, Any], phase: str = "decode") -> dict[str, dict[st
 def test_every_default_build_generates(run: tuple[dict[str, Any], Path]) -> None:
     found = rows(run[0])
     assert set(found) >= {
-        *("cpu/pytorch/fp32", "cpu/onnxruntime/fp32", "cpu/onnxruntime/int8-weights", "cpu/onnxruntime/int4-weights"),
+        *("cpu/pytorch/fp32", "cpu/onnxruntime/fp32", "cpu/onnxruntime/int8-dynamic", "cpu/onnxruntime/int4-weights"),
         *("cpu/openvino/fp32", "cpu/openvino/int8-weights", "cpu/openvino/int4-weights"),
     }
     assert {case["status"] for case in found.values()} <= {"ok", "skipped"}  # bf16 where the processor has none
