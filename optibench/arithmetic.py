@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from optibench.arrays import batches_of
 from optibench.decoding import WANTED
+from optibench.encoder_decoder import encoder_watched
 from optibench.errors import Uncountable
 from optibench.generation_rules import PROMPT
 from optibench.host import package_versions
@@ -95,11 +96,10 @@ def _of_encoder_decoder(module: Any, inputs: dict[str, Any], shape: Shape) -> di
         return inputs
     first = inputs[PROMPT]
     tokens = first.repeat(1, shape.new_tokens // 2 + 1)[:, : first.shape[1] + shape.new_tokens // 2]
-    with torch.no_grad():
+    with torch.no_grad(), encoder_watched(module) as seen:
         known = module(**{**inputs, PROMPT: tokens}, use_cache=True)
     mask = {"attention_mask": inputs["attention_mask"]} if "attention_mask" in inputs else {}
-    encoded = (known.encoder_last_hidden_state,)
-    return {PROMPT: tokens[:, -1:], "past_key_values": known.past_key_values, "encoder_outputs": encoded, **mask}
+    return {PROMPT: tokens[:, -1:], "past_key_values": known.past_key_values, "encoder_outputs": seen[0], **mask}
 
 
 def multiply_adds_of_module(module: Any, inputs: Mapping[str, Any]) -> tuple[int, int]:

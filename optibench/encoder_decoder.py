@@ -8,7 +8,8 @@ has, whatever its architecture: what ``encode`` does not need of the decoder, th
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -70,11 +71,26 @@ def without_prompt(sample: Arrays) -> dict[str, numpy.ndarray]:
     return {name: array for name, array in sample.items() if name not in (PROMPT, FOLLOWING) and name[0] != "_"}
 
 
+@contextmanager
+def encoder_watched(model: Any) -> Iterator[list[Any]]:
+    """What the model's encoder gives while this lasts. Its decoder may want more of it than the last hidden state."""
+    seen: list[Any] = []
+    hook = model.get_encoder().register_forward_hook(lambda module, inputs, output: seen.append(output))
+    try:
+        yield seen
+    finally:
+        hook.remove()
+
+
 def modules(model: Any) -> tuple[Any, Any]:
     """The two parts of a transformers model, as modules for the exporters: dictionaries of tensors in and out."""
     import torch
     from transformers import DynamicCache, EncoderDecoderCache
     from transformers.modeling_outputs import BaseModelOutput
+
+    @dataclass
+    class Encoded(BaseModelOutput):  # type: ignore[misc]
+        attention_mask: Any = None
 
     class Encode(torch.nn.Module):  # type: ignore[misc]
         def __init__(self) -> None:
@@ -85,11 +101,14 @@ def modules(model: Any) -> tuple[Any, Any]:
             """``cross``: for each layer keys and values, shape (batch, heads, encoded length, size)."""
             rows = next(iter(inputs.values())).shape[0]
             any_token = torch.zeros((rows, 1), dtype=torch.long)
-            outputs = self.model(**inputs, decoder_input_ids=any_token, use_cache=True)
+            with encoder_watched(self.model) as seen:
+                outputs = self.model(**inputs, decoder_input_ids=any_token, use_cache=True)
             layers = outputs.past_key_values.cross_attention_cache.layers
+            mask = getattr(seen[0], "attention_mask", None)
             return {
                 "encoded": outputs.encoder_last_hidden_state,
                 "cross": [[layer.keys, layer.values] for layer in layers],
+                **({} if mask is None else {"encoded_mask": mask}),
             }
 
     class Decode(torch.nn.Module):  # type: ignore[misc]
@@ -98,9 +117,16 @@ def modules(model: Any) -> tuple[Any, Any]:
             self.model, self.config = model, model.config
 
         def forward(
-            self, decoder_input_ids: Any, encoded: Any, cross: Any, past_key_values: Any, attention_mask: Any = None
+            self,
+            decoder_input_ids: Any,
+            encoded: Any,
+            cross: Any,
+            past_key_values: Any,
+            attention_mask: Any = None,
+            encoded_mask: Any = None,
         ) -> dict[str, Any]:
-            """``encoded`` is read for its shape alone, so that graphs have no such input."""
+            """``encoded`` is read for its shape alone, so that graphs have no such input. ``encoded_mask`` comes of an
+            encoder that shortens its mask with its input."""
             known = DynamicCache()
             for number, (keys, values) in enumerate(cross):
                 known.update(keys, values, number)
@@ -109,7 +135,7 @@ def modules(model: Any) -> tuple[Any, Any]:
             mask = {} if attention_mask is None else {"attention_mask": attention_mask}
             outputs = self.model(
                 decoder_input_ids=decoder_input_ids,
-                encoder_outputs=BaseModelOutput(last_hidden_state=encoded),
+                encoder_outputs=Encoded(last_hidden_state=encoded, attention_mask=encoded_mask),
                 past_key_values=cache,
                 use_cache=True,
                 **mask,
@@ -142,7 +168,7 @@ def traced(model: Any, samples: Sequence[Arrays]) -> list[tuple[Any, dict[str, A
         "encoded": {0: Dim.AUTO, 1: Dim.AUTO},
         "cross": [[growing, growing] for _ in found["cross"]],
         "past_key_values": [growing for _ in range(2 * len(past.layers))],
-        **{name: {0: Dim.AUTO, 1: Dim.AUTO} for name in mask},
+        **{name: {0: Dim.AUTO, 1: Dim.AUTO} for name in (*mask, "encoded_mask") if name in given},
     }
     return [(encode, inputs, tracing.free_axes(own, inputs)), (decode, given, free)]
 

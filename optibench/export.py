@@ -48,7 +48,7 @@ def recipe(build: Build, form: str) -> dict[str, Any]:
             seen["attention"] = onnx_attention.VERSION
     return {
         "kind": "export",
-        "version": 4 if form == "openvino" else 3,
+        "version": 5 if form == "openvino" else 4,
         "form": form,
         "model": build.model.ref.revision,
         "weights": build.model.ref.weights_sha256,

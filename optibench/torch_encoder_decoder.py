@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from optibench.encoder_decoder import without_prompt
+from optibench.encoder_decoder import encoder_watched, without_prompt
 from optibench.generation_rules import PROMPT
 from optibench.torch_session import PyTorchSession
 
@@ -30,10 +30,11 @@ class PyTorchEncoderDecoder(PyTorchSession):
 
     def start(self, inputs: Any) -> numpy.ndarray:
         _, tensors = inputs
-        outputs = self.model(**tensors, use_cache=True)
+        with encoder_watched(self.model) as seen:
+            outputs = self.model(**tensors, use_cache=True)
         # The mask stays of use: it says which of the encoded places are only filled up.
         self.given = {name: tensors[name] for name in ("attention_mask",) if name in tensors}
-        self.given["encoder_outputs"] = (outputs.encoder_last_hidden_state,)
+        self.given["encoder_outputs"] = seen[0]
         return self._logits(outputs)
 
     def step(self, tokens: numpy.ndarray) -> numpy.ndarray:

@@ -39,14 +39,23 @@ def ragged(samples: Sequence[Arrays], rows: int, length: int | None = None) -> d
     by_length = [samples[i] for i in np.argsort(lengths, kind="stable")]
     middle = by_length[len(by_length) // 2 :] or by_length
     longest = length or max(3, (min(len(next(iter(middle[0].values()))[0]), 33) - 1) | 1)
-    cut = [
-        {name: array[0, : max(2, longest - 3 * row)] for name, array in middle[row % len(middle)].items()}
-        for row in range(rows)
-    ]
+    cut = [shortened(middle[row % len(middle)], max(2, longest - 3 * row)) for row in range(rows)]
     batch = collated(cut, {})
     if "token_type_ids" in batch:  # constant zeros would be folded away
         batch["token_type_ids"][:, longest // 2 :] |= batch["attention_mask"][:, longest // 2 :]
     return batch
+
+
+def shortened(sample: Arrays, length: int) -> dict[str, numpy.ndarray]:
+    """A sample's row, cut to ``length`` tokens. Its last token stays, wherever it stands: it may be what ends a text,
+    of which some models want as many in every row, and answer from where the last one is."""
+    import numpy as np
+
+    row = {name: array[0] for name, array in sample.items()}
+    tokens = row.get("input_ids", next(iter(row.values())))
+    ends = np.flatnonzero(tokens == tokens[-1])
+    kept = np.sort(np.append(ends[::-1], np.flatnonzero(tokens != tokens[-1]))[:length])
+    return {name: one[kept] for name, one in row.items()}
 
 
 def stacked(samples: Sequence[Arrays], rows: int, second: bool) -> dict[str, numpy.ndarray]:

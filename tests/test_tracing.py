@@ -42,6 +42,16 @@ def test_no_mask_is_all_ones() -> None:
     assert not tracing.batch([text], rows=2)["attention_mask"].all()
 
 
+def test_rows_are_cut_to_several_lengths_and_keep_what_ends_their_texts() -> None:
+    end, lengths = 3, (40, 50, 60)
+    ids = [np.concatenate([[2], np.arange(5, n - 20), [end], np.arange(30, 50), [end]])[None] for n in lengths]
+    samples = [{"input_ids": one, "attention_mask": np.ones_like(one)} for one in ids]
+    batch = tracing.batch(samples, rows=3, length=15)
+    rows = [row[mask > 0].tolist() for row, mask in zip(batch["input_ids"], batch["attention_mask"], strict=True)]
+    assert [len(row) for row in rows] == [15, 12, 9]
+    assert all(row.count(end) == 2 and row[0] == 2 and row[-1] == end for row in rows)
+
+
 def test_what_all_rows_share_is_not_stacked_and_has_another_number_of_rows_the_second_time() -> None:
     samples = [{"pixel_values": np.ones((1, 3, 4, 4), np.float32), "input_ids": np.ones((5, 7), np.int64)}] * 3
     assert tracing.batch(samples, rows=2)["input_ids"].shape == (5, 7)

@@ -166,9 +166,7 @@ def noise(comparison: Comparison) -> str:
     measured = comparison.noise
     share = f"{share_text(measured.disturbed_share)} of bursts were disturbed by other work and left out."
     if measured.aa_ratio is None or measured.floor is None:
-        return (
-            f"Noise floor unknown: the reference had no two rounds beside its twin (no A/A check). {share}"
-        )
+        return f"Noise floor unknown: the reference had no two rounds beside its twin (no A/A check). {share}"
     unsettled = "" if measured.settled else " Some processes were timed before their warm-up had settled."
     return (
         f"Noise floor ±{share_text(measured.floor)}: smaller differences cannot be told apart here "
