@@ -12,9 +12,9 @@ from typing import Any
 from optibench import plugins
 from optibench.backends.base import Writing
 from optibench.decoding import WANTED
+from optibench.embedders import folder_of
 from optibench.errors import OptibenchError
 from optibench.generation_rules import PROMPT, Rules, of_task
-from optibench.processors import folder_of
 from optibench.tasks.base import kind_of
 from optibench.values import Model
 

@@ -104,8 +104,10 @@ class ONNXDecoder(ONNXRuntimeSession):
         import numpy as np
 
         declared, length = self.inputs[name], room if name in self.in_place else 0
-        # The rows and the length are free, the heads and their width are not.
-        shape = [rows, *(size if isinstance(size, int) else length for size in declared.shape[1:])]
+        # The rows and the length are free, the heads and their width are not. A number has no axis at all.
+        shape = [
+            rows if axis == 0 else size if isinstance(size, int) else length for axis, size in enumerate(declared.shape)
+        ]
         return np.zeros(shape, TYPES[declared.type])
 
     def _double_room(self) -> None:
