@@ -37,7 +37,7 @@ def export(optibench: Optibench, model: Path, out: Path, backend: str, *more: st
 
 
 def written_by_readme(folder: Path) -> str:
-    """What the README's lines print, run by an interpreter that finds no optibench."""
+    """What the README's lines print, in a process of their own; they name no optibench."""
     (lines,) = re.findall(r"```python\n(.*?)```", (folder / "README.md").read_text(encoding="utf-8"), re.DOTALL)
     assert "optibench" not in lines
     ran = subprocess.run([sys.executable, "-c", lines], cwd=folder, capture_output=True, text=True)
