@@ -187,7 +187,7 @@ def write(model: Any, form: str, folder: Path, samples: Sequence[Arrays]) -> Non
         from transformers.exporters import OpenVINOExporter as Exporter
 
     for part, (module, inputs, free) in zip(PARTS, traced(model, samples), strict=True):
-        with torch.no_grad():
+        with torch.no_grad(), tracing.lengths_of_tensors(module):
             program, _ = Exporter().export_program(module, inputs, Config(dynamic=True, dynamic_shapes=free))
         Exporter.save_program(program, part_file(folder, form, part))
     model.config.save_pretrained(folder)

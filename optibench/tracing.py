@@ -119,23 +119,34 @@ def free_axes(samples: Sequence[Arrays], traced: Mapping[str, Any]) -> dict[str,
 
 @contextmanager
 def lengths_of_tensors(module: Any) -> Iterator[None]:
-    """While it lasts, ``len(tensor)`` in the code of the model is ``tensor.shape[0]``: Python wants a plain number of
-    ``len``, and so the size that is traced would be fixed (RT-DETR's batch)."""
+    """While it lasts, ``len(tensor)`` in the code of the model is ``tensor.shape[0]``, and ``int(size / 2)`` is a size
+    still: Python wants plain numbers of both, and so the size that is traced would be fixed (RT-DETR's batch,
+    Moonshine's length)."""
     import torch
 
     def size(value: Any) -> Any:
         return value.shape[0] if isinstance(value, torch.Tensor) and value.ndim else len(value)
 
+    class AnyInt(type):
+        def __instancecheck__(cls, value: Any) -> bool:
+            return isinstance(value, int)
+
+    class Whole(int, metaclass=AnyInt):
+        def __new__(cls, value: Any = 0, *base: Any) -> Any:
+            return torch.sym_int(value) if isinstance(value, torch.SymInt | torch.SymFloat) else int(value, *base)
+
+    instead = {"len": size, "int": Whole}
     names = {kind.__module__ for part in module.modules() for kind in type(part).__mro__}
     codes = [vars(sys.modules[name]) for name in names if name in sys.modules and not name.startswith("torch")]
-    codes = [code for code in codes if "len" not in code]  # found before Python's own, as any name of the file is
-    for code in codes:
-        code["len"] = size
+    # Found before Python's own, as any name of the file is.
+    changed = [(code, name) for code in codes for name in instead if name not in code]
+    for code, name in changed:
+        code[name] = instead[name]
     try:
         yield
     finally:
-        for code in codes:
-            del code["len"]
+        for code, name in changed:
+            del code[name]
 
 
 def exact_zeros() -> None:

@@ -92,6 +92,22 @@ def test_the_length_of_a_tensor_is_not_fixed_while_it_is_traced() -> None:
     assert "len" not in globals()
 
 
+def test_a_size_that_is_made_whole_is_not_fixed_while_it_is_traced() -> None:
+    """As in models of sound whose code counts frames by int(length / 2)."""
+
+    class Halving(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            width = int("2")
+            assert isinstance(width, int)
+            return x[: int(x.shape[0] / 2)] * width
+
+    module, free = Halving(), {"x": {0: torch.export.Dim.DYNAMIC}}
+    with tracing.lengths_of_tensors(module):
+        exported = torch.export.export(module, (), {"x": torch.ones(6, 2)}, dynamic_shapes=free)
+    assert exported.module()(x=torch.ones(11, 2)).shape == (5, 2)
+    assert "int" not in globals()
+
+
 def test_what_stands_at_padding_is_not_looked_at() -> None:
     output = np.ones((2, 4, 3), np.float32)
     found = tracing.without_padding(output, {"attention_mask": np.array([[1] * 6 + [0] * 2, [1] * 8])})
