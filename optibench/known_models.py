@@ -19,8 +19,10 @@ def known_type(kind: str) -> bool:
 
 
 def code_of(kind: str) -> Path | None:
-    """The folder of transformers' code for models of this type; None if it has none."""
-    name = kind.replace("-", "_").replace(".", "_")
+    """The folder of transformers' code for models of this type; None if it has none. Some are listed as being in
+    another's (``data2vec-text`` in ``data2vec``)."""
+    listed = re.search(rf'\("{re.escape(kind)}", "([a-z0-9_]+)"\)', _text("auto_mappings.py"))
+    name = listed[1] if listed else kind.replace("-", "_").replace(".", "_")
     return next((place for place in _places(name) if place.is_dir()), None) if name.isidentifier() else None
 
 

@@ -86,6 +86,7 @@ def test_a_model_that_turns_texts_into_texts_must_be_told_what_for(folder: Path)
         ({"max_position_embeddings": 512}, {}, 512),
         ({"max_position_embeddings": 514, "model_type": "bert"}, {}, 514),
         ({"max_position_embeddings": 514, "model_type": "roberta"}, {}, 512),
+        ({"max_position_embeddings": 514, "model_type": "data2vec-text", "pad_token_id": 1}, {}, 512),
         ({"max_position_embeddings": 512, "model_type": "roberta", "pad_token_id": 1}, {}, 510),
         ({"max_position_embeddings": 130, "model_type": "mpnet", "pad_token_id": 1}, {}, 128),
         ({"max_position_embeddings": 100, "model_type": "xlm-roberta", "pad_token_id": 0}, {}, 99),
