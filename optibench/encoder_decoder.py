@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from optibench import tracing
 from optibench.decoders import FOLLOWING, STEPS
 from optibench.generation_rules import PROMPT
+from optibench.traced_code import traceable
 from optibench.values import Model
 
 if TYPE_CHECKING:
@@ -187,7 +188,7 @@ def write(model: Any, form: str, folder: Path, samples: Sequence[Arrays]) -> Non
         from transformers.exporters import OpenVINOExporter as Exporter
 
     for part, (module, inputs, free) in zip(PARTS, traced(model, samples), strict=True):
-        with torch.no_grad(), tracing.lengths_of_tensors(module):
+        with torch.no_grad(), traceable(module, inputs):
             program, _ = Exporter().export_program(module, inputs, Config(dynamic=True, dynamic_shapes=free))
         Exporter.save_program(program, part_file(folder, form, part))
     model.config.save_pretrained(folder)

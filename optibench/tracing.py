@@ -5,9 +5,7 @@ With one row the batch would be fixed at 1, and with a mask of ones only the mas
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from optibench.arrays import collated
@@ -39,22 +37,26 @@ def ragged(samples: Sequence[Arrays], rows: int, length: int | None = None) -> d
     by_length = [samples[i] for i in np.argsort(lengths, kind="stable")]
     middle = by_length[len(by_length) // 2 :] or by_length
     longest = length or max(3, (min(len(next(iter(middle[0].values()))[0]), 33) - 1) | 1)
-    cut = [shortened(middle[row % len(middle)], max(2, longest - 3 * row)) for row in range(rows)]
+    cut = [resized(middle[row % len(middle)], max(2, longest - 3 * row)) for row in range(rows)]
     batch = collated(cut, {})
     if "token_type_ids" in batch:  # constant zeros would be folded away
         batch["token_type_ids"][:, longest // 2 :] |= batch["attention_mask"][:, longest // 2 :]
     return batch
 
 
-def shortened(sample: Arrays, length: int) -> dict[str, numpy.ndarray]:
-    """A sample's row, cut to ``length`` tokens. Its last token stays, wherever it stands: it may be what ends a text,
-    of which some models want as many in every row, and answer from where the last one is."""
+def resized(sample: Arrays, length: int) -> dict[str, numpy.ndarray]:
+    """A sample's row, cut to ``length`` tokens or with its own repeated up to it. Its last token stays where it stands
+    and is not repeated: it may be what ends a text, of which some models want as many in every row, and answer from
+    where the last one is."""
     import numpy as np
 
     row = {name: array[0] for name, array in sample.items()}
     tokens = row.get("input_ids", next(iter(row.values())))
-    ends = np.flatnonzero(tokens == tokens[-1])
-    kept = np.sort(np.append(ends[::-1], np.flatnonzero(tokens != tokens[-1]))[:length])
+    ends, others = np.flatnonzero(tokens == tokens[-1]), np.flatnonzero(tokens != tokens[-1])
+    kept = np.sort(np.append(ends[::-1], others)[:length])
+    if len(tokens) < length:
+        repeated = np.resize(others[1:] if len(others) > 1 else kept, length - len(tokens))
+        kept = np.concatenate([kept[:-1], repeated, kept[-1:]])
     return {name: one[kept] for name, one in row.items()}
 
 
@@ -115,38 +117,6 @@ def free_axes(samples: Sequence[Arrays], traced: Mapping[str, Any]) -> dict[str,
         if is_shared(samples[0][name]):
             free[name] = {0: Dim.DYNAMIC, 1: Dim.AUTO}
     return free
-
-
-@contextmanager
-def lengths_of_tensors(module: Any) -> Iterator[None]:
-    """While it lasts, ``len(tensor)`` in the code of the model is ``tensor.shape[0]``, and ``int(size / 2)`` is a size
-    still: Python wants plain numbers of both, and so the size that is traced would be fixed (RT-DETR's batch,
-    Moonshine's length)."""
-    import torch
-
-    def size(value: Any) -> Any:
-        return value.shape[0] if isinstance(value, torch.Tensor) and value.ndim else len(value)
-
-    class AnyInt(type):
-        def __instancecheck__(cls, value: Any) -> bool:
-            return isinstance(value, int)
-
-    class Whole(int, metaclass=AnyInt):
-        def __new__(cls, value: Any = 0, *base: Any) -> Any:
-            return torch.sym_int(value) if isinstance(value, torch.SymInt | torch.SymFloat) else int(value, *base)
-
-    instead = {"len": size, "int": Whole}
-    names = {kind.__module__ for part in module.modules() for kind in type(part).__mro__}
-    codes = [vars(sys.modules[name]) for name in names if name in sys.modules and not name.startswith("torch")]
-    # Found before Python's own, as any name of the file is.
-    changed = [(code, name) for code in codes for name in instead if name not in code]
-    for code, name in changed:
-        code[name] = instead[name]
-    try:
-        yield
-    finally:
-        for code, name in changed:
-            del code[name]
 
 
 def exact_zeros() -> None:

@@ -78,34 +78,13 @@ def test_a_small_epsilon_is_no_zero_so_a_row_of_padding_has_a_norm_in_onnx_too(t
     assert np.array_equal(np.round(answer, 3), [[0, 0, 0], [1, 1, 1]])
 
 
-def test_the_length_of_a_tensor_is_not_fixed_while_it_is_traced() -> None:
-    """As in detectors whose code counts its rows by len()."""
-
-    class Counting(torch.nn.Module):
-        def forward(self, x: torch.Tensor) -> torch.Tensor:
-            return torch.zeros(len(x), 2) + x
-
-    module, free = Counting(), {"x": {0: torch.export.Dim.DYNAMIC}}
-    with tracing.lengths_of_tensors(module):
-        exported = torch.export.export(module, (), {"x": torch.ones(2, 2)}, dynamic_shapes=free)
-    assert exported.module()(x=torch.ones(5, 2)).shape == (5, 2)
-    assert "len" not in globals()
-
-
-def test_a_size_that_is_made_whole_is_not_fixed_while_it_is_traced() -> None:
-    """As in models of sound whose code counts frames by int(length / 2)."""
-
-    class Halving(torch.nn.Module):
-        def forward(self, x: torch.Tensor) -> torch.Tensor:
-            width = int("2")
-            assert isinstance(width, int)
-            return x[: int(x.shape[0] / 2)] * width
-
-    module, free = Halving(), {"x": {0: torch.export.Dim.DYNAMIC}}
-    with tracing.lengths_of_tensors(module):
-        exported = torch.export.export(module, (), {"x": torch.ones(6, 2)}, dynamic_shapes=free)
-    assert exported.module()(x=torch.ones(11, 2)).shape == (5, 2)
-    assert "int" not in globals()
+def test_a_longer_batch_repeats_tokens_but_not_those_that_end_its_texts() -> None:
+    samples = [{"input_ids": np.array([[2, 5, 3, 6, 7, 3]]), "attention_mask": np.ones((1, 6), np.int64)}]
+    batch = tracing.batch(samples, rows=2, length=12)
+    assert batch["input_ids"].shape == (2, 12)
+    assert [(row == 3).sum() for row in batch["input_ids"]] == [2, 2]
+    assert batch["input_ids"][0, -1] == 3
+    assert batch["attention_mask"].sum(axis=1).tolist() == [12, 9]
 
 
 def test_what_stands_at_padding_is_not_looked_at() -> None:

@@ -1,0 +1,115 @@
+"""What a model's own code asks of sizes and of data, answered in a way that can be traced.
+
+Python wants plain numbers and plain truths where tracing has symbols: a size that is made plain is fixed in the export,
+and a question of what the data hold ends it. Whether the answers are right for other batches, the second one shows.
+"""
+
+from __future__ import annotations
+
+import copy
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from itertools import cycle
+from types import FrameType
+from typing import Any
+
+Place = tuple[str, int]
+
+
+@contextmanager
+def traceable(module: Any, inputs: Mapping[str, Any]) -> Iterator[None]:
+    """While it lasts, in the code of the model and for what is called from there:
+
+    - ``len(tensor)`` is ``tensor.shape[0]``, ``int(size / 2)`` and ``torch.div(size, 2, rounding_mode=...)`` are sizes
+      still (RT-DETR's batch, Moonshine's length, Longformer's windows);
+    - ``tensor.squeeze()`` takes out the axes of one that are always so: a batch of one row is one still (PLBart's);
+    - ``if mask.any():`` is what it is for ``inputs``, with which the model is run once beforehand (Longformer's);
+    - a config that has a way of its own for exports (``onnx_export``) takes it.
+    """
+    import torch
+    from torch.overrides import TorchFunctionMode
+
+    answers: dict[Place, list[bool]] = {}
+
+    class Asked(TorchFunctionMode):  # type: ignore[misc]  # torch is not typed for mypy here
+        """Keeps what is asked of data, place by place of the code."""
+
+        def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            found = func(*args, **(kwargs or {}))
+            if isinstance(found, bool) and func in questions:
+                answers.setdefault(_caller(), []).append(found)
+            return found
+
+    class Symbols(TorchFunctionMode):  # type: ignore[misc]  # the same
+        """Answers it again, as often as it is asked; and keeps sizes sizes."""
+
+        def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            kwargs = kwargs or {}
+            if func in questions and args[0].dtype == torch.bool and (known := again.get(_caller())):
+                return next(known)
+            if func in squeezes and len(args) == 1 and not kwargs:
+                sizes = args[0].shape
+                args = (args[0], tuple(axis for axis, size in enumerate(sizes) if isinstance(size, int) and size == 1))
+            if func is torch.div and "rounding_mode" in kwargs and isinstance(args[0], int | torch.SymInt):
+                return args[0] // args[1]
+            return func(*args, **kwargs)
+
+    questions = (torch.Tensor.item, torch.Tensor.__bool__)
+    squeezes = (torch.squeeze, torch.Tensor.squeeze)
+    with torch.no_grad(), Asked():
+        module(**copy.deepcopy(dict(inputs)))
+    again = {place: cycle(found) for place, found in answers.items()}
+    with _own_way(module), _names(module), Symbols():
+        yield
+
+
+def _caller() -> Place:
+    """Where the model's code stands that called what a mode watches: beneath torch's own modes, if there are any."""
+    frame: FrameType | None = sys._getframe(2)
+    while frame and str(frame.f_globals.get("__name__")).partition(".")[0] == "torch":
+        frame = frame.f_back
+    return (frame.f_code.co_filename, frame.f_lineno) if frame else ("", 0)
+
+
+@contextmanager
+def _own_way(module: Any) -> Iterator[None]:
+    configs = {id(part.config): part.config for part in module.modules() if hasattr(part, "config")}
+    changed = [config for config in configs.values() if not hasattr(config, "onnx_export")]
+    for config in changed:
+        config.onnx_export = True
+    try:
+        yield
+    finally:
+        for config in changed:
+            del config.onnx_export
+
+
+@contextmanager
+def _names(module: Any) -> Iterator[None]:
+    """Other functions by Python's names, in the files of the model's code: found before its own, as any name of a file
+    is."""
+    import torch
+
+    def size(value: Any) -> Any:
+        return value.shape[0] if isinstance(value, torch.Tensor) and value.ndim else len(value)
+
+    class AnyInt(type):
+        def __instancecheck__(cls, value: Any) -> bool:
+            return isinstance(value, int)
+
+    class Whole(int, metaclass=AnyInt):
+        def __new__(cls, value: Any = 0, *base: Any) -> Any:
+            return torch.sym_int(value) if isinstance(value, torch.SymInt | torch.SymFloat) else int(value, *base)
+
+    instead = {"len": size, "int": Whole}
+    names = {kind.__module__ for part in module.modules() for kind in type(part).__mro__}
+    codes = [vars(sys.modules[name]) for name in names if name in sys.modules and not name.startswith("torch")]
+    changed = [(code, name) for code in codes for name in instead if name not in code]
+    for code, name in changed:
+        code[name] = instead[name]
+    try:
+        yield
+    finally:
+        for code, name in changed:
+            del code[name]
