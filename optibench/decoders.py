@@ -69,9 +69,9 @@ def _varying(free: Any) -> Any:
     return type(free)(map(_varying, free)) if isinstance(free, list | tuple) else free
 
 
-def second_batch(samples: Sequence[Arrays], limit: int) -> dict[str, numpy.ndarray]:
+def second_batch(samples: Sequence[Arrays], length: int, limit: int) -> dict[str, numpy.ndarray]:
     """Other rows and lengths than ``traced``'s, and the tokens that follow them one by one."""
-    longest = max(2, min(21, limit - STEPS))
+    longest = max(2, min(length, limit - STEPS))
     batch = left_padded(samples, (longest, max(1, longest - 6), max(1, longest // 2)))
     batch[FOLLOWING] = left_padded(samples[::-1], (STEPS, STEPS, STEPS))["input_ids"]
     return batch
@@ -87,11 +87,12 @@ def right_answers(module: Any, batch: Arrays) -> list[numpy.ndarray]:
 
     steps, length = batch[FOLLOWING].shape[1], batch["input_ids"].shape[1]
     mask = np.pad(batch["attention_mask"], ((0, 0), (0, steps)), constant_values=1)
-    arrays = Prompts(np.concatenate([batch["input_ids"], batch[FOLLOWING]], axis=1), mask).inputs(every=True)
+    arrays = dict(Prompts(np.concatenate([batch["input_ids"], batch[FOLLOWING]], axis=1), mask).inputs())
+    arrays[WANTED] = np.arange(length - 1, length + steps)
     del arrays["cache_position"]
     with torch.no_grad():
         logits = module(**accepted(module, arrays), use_cache=False).logits.float().numpy()
-    return [logits[:, place] for place in range(length - 1, length + steps)]
+    return [logits[:, place] for place in range(-steps - 1, 0)]
 
 
 def followed(session: Any, batch: Arrays) -> list[numpy.ndarray]:

@@ -198,7 +198,7 @@ def second_batch(build: Build, length: int) -> dict[str, numpy.ndarray]:
     if _generates(build.model) and encoder_decoder.is_one(build.model):
         return encoder_decoder.second_batch(samples, min(length, limit - 1))
     if _generates(build.model):
-        return decoders.second_batch(samples, limit)
+        return decoders.second_batch(samples, length, limit)
     return tracing.batch(samples, rows=3, length=min(length, limit - 1))
 
 
