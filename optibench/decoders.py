@@ -15,11 +15,13 @@ if TYPE_CHECKING:
 
     Arrays = Mapping[str, numpy.ndarray]
 
-VERSION = 1
+VERSION = 2
 """Of how decoders are exported: part of the exports' key in the cache."""
 FOLLOWING = "following"
 """The tokens that are appended one by one when a build is tried, shape (rows, steps)."""
 STEPS = 4
+CHUNKS = 300
+"""Tokens of more than one chunk, in which states are made: with one chunk their number would be traced as one."""
 
 
 def left_padded(samples: Sequence[Arrays], lengths: Sequence[int]) -> dict[str, numpy.ndarray]:
@@ -40,7 +42,8 @@ def left_padded(samples: Sequence[Arrays], lengths: Sequence[int]) -> dict[str, 
 
 def traced(module: Any, samples: Sequence[Arrays]) -> tuple[Any, dict[str, Any], dict[str, Any]]:
     """The module, the forward inputs that an exporter traces, and their axes that vary: two tokens after a cache of two
-    rows, one of them filled up, so that nothing looks constant. Error: an architecture that cannot be taken apart."""
+    rows, one of them filled up, so that nothing looks constant; many, where a state is made chunk by chunk. Error: an
+    architecture that cannot be taken apart."""
     import inspect
 
     import torch
@@ -52,11 +55,34 @@ def traced(module: Any, samples: Sequence[Arrays]) -> tuple[Any, dict[str, Any],
     if set(parts) != {"prefill", "decode"}:
         raise CaseFailed(f"It is made of parts ({', '.join(parts)}) where one decoder is expected.")
     part, forward = parts["decode"]
+    if has_states(module):
+        forward = widened(forward, CHUNKS)
     if WANTED in inspect.signature(module.forward).parameters:
         forward[WANTED] = torch.tensor([0, 1])
     # Flags (use_cache and the like) are no inputs: exporters take them out.
     given = {name: value for name, value in forward.items() if not isinstance(value, bool)}
     return part, dict(forward), _varying(get_auto_dynamic_shapes(given))
+
+
+def has_states(module: Any) -> bool:
+    """Whether some layer keeps a state of one size (Mamba's, a short convolution's) instead of keys and values."""
+    from transformers.cache_utils import DynamicCache, LinearAttentionCacheLayerMixin
+
+    return any(isinstance(layer, LinearAttentionCacheLayerMixin) for layer in DynamicCache(config=module.config).layers)
+
+
+def widened(forward: Mapping[str, Any], tokens: int) -> dict[str, Any]:
+    """The forward inputs with that many tokens after their cache: their own again and again."""
+    import torch
+
+    ids = forward["input_ids"]
+    more = tokens - ids.shape[1]
+    wide = {"input_ids": ids[:, torch.arange(tokens) % ids.shape[1]]}
+    if (mask := forward.get("attention_mask")) is not None:
+        wide["attention_mask"] = torch.nn.functional.pad(mask, (0, more), value=1)
+    if (positions := forward.get("position_ids")) is not None:
+        wide["position_ids"] = positions[:, :1] + torch.arange(tokens)
+    return {**forward, **wide}
 
 
 def _varying(free: Any) -> Any:

@@ -104,9 +104,11 @@ class ONNXDecoder(ONNXRuntimeSession):
         import numpy as np
 
         declared, length = self.inputs[name], room if name in self.in_place else 0
-        # The rows and the length are free, the heads and their width are not. A number has no axis at all.
+        # The rows and the length are free, the heads and their width are not, though some graphs name a size ("64").
+        # A number has no axis at all.
         shape = [
-            rows if axis == 0 else size if isinstance(size, int) else length for axis, size in enumerate(declared.shape)
+            rows if axis == 0 else int(size) if str(size).isdigit() else length
+            for axis, size in enumerate(declared.shape)
         ]
         return np.zeros(shape, TYPES[declared.type])
 

@@ -45,11 +45,26 @@ ZOO: dict[str, tuple[str, dict[str, Any]]] = {
     "Gemma 3": ("Gemma3Text", {**LLAMA, "sliding_window": 16, "query_pre_attn_scalar": 16, "num_hidden_layers": 6}),
     "Phi-3": ("Phi3", {**LLAMA, "num_key_value_heads": 4}),
     "GPT-NeoX": ("GPTNeoX", {key: value for key, value in LLAMA.items() if "key_value" not in key}),
+    "Granite 4, hybrid": (
+        "GraniteMoeHybrid",
+        {
+            **LLAMA,
+            "layer_types": ["mamba", "attention"],
+            "mamba_n_heads": 8,
+            "mamba_d_head": 16,
+            "mamba_d_state": 8,
+            "mamba_chunk_size": 16,
+            "num_local_experts": 4,
+            "num_experts_per_tok": 2,
+            "shared_intermediate_size": 32,
+        },
+    ),
+    "LFM2": ("Lfm2", {**LLAMA, "layer_types": ["conv", "full_attention"]}),
     "BLOOM": ("Bloom", {**COMMON, "hidden_size": 64, "n_layer": 2, "n_head": 4, "initializer_range": 0.3}),
 }
 HEADS = {"GPT2": "GPT2LMHeadModel", "Gemma3Text": "Gemma3ForCausalLM"}
 PAIRS = [(name, backend) for name in ZOO for backend in ("onnxruntime", "openvino")]
-CHOSEN = PAIRS if ALL else [("GPT-2", "openvino"), ("Llama", "onnxruntime")]
+CHOSEN = PAIRS if ALL else [("GPT-2", "openvino"), ("Llama", "onnxruntime"), ("Granite 4, hybrid", "onnxruntime")]
 
 
 def write(folder: Path, name: str) -> Path:

@@ -330,7 +330,7 @@ names = [port.name for port in session.get_outputs()]
 kinds = {{"tensor(float)": "float32", "tensor(int64)": "int64", "tensor(bool)": "bool"}}
 past = {{
     name: numpy.zeros(
-        [size if isinstance(size, int) else int(axis == 0) for axis, size in enumerate(port.shape)], kinds[port.type]
+        [int(size) if str(size).isdigit() else int(axis == 0) for axis, size in enumerate(port.shape)], kinds[port.type]
     )
     for name, port in ports.items()
     if name.replace("input", "output", 1) in names
