@@ -96,9 +96,10 @@ def _varying(free: Any) -> Any:
 
 
 def second_batch(samples: Sequence[Arrays], length: int, limit: int) -> dict[str, numpy.ndarray]:
-    """Other rows and lengths than ``traced``'s, and the tokens that follow them one by one."""
+    """Other rows and lengths than ``traced``'s, and the tokens that follow them one by one. One row is short: what a
+    lost mask lets through of its padding would fade in a long one's states."""
     longest = max(2, min(length, limit - STEPS))
-    batch = left_padded(samples, (longest, max(1, longest - 6), max(1, longest // 2)))
+    batch = left_padded(samples, (longest, longest // 2, min(3, longest)))
     batch[FOLLOWING] = left_padded(samples[::-1], (STEPS, STEPS, STEPS))["input_ids"]
     return batch
 

@@ -37,7 +37,9 @@ def ragged(samples: Sequence[Arrays], rows: int, length: int | None = None) -> d
     by_length = [samples[i] for i in np.argsort(lengths, kind="stable")]
     middle = by_length[len(by_length) // 2 :] or by_length
     longest = length or max(3, (min(len(next(iter(middle[0].values()))[0]), 33) - 1) | 1)
-    cut = [resized(middle[row % len(middle)], max(2, longest - 3 * row)) for row in range(rows)]
+    # Much padding in a second batch: a mask that was lost would hardly be seen by a little.
+    sizes = [longest // 2**row if length else longest - 3 * row for row in range(rows)]
+    cut = [resized(middle[row % len(middle)], max(2, size)) for row, size in enumerate(sizes)]
     batch = collated(cut, {})
     if "token_type_ids" in batch:  # constant zeros would be folded away
         batch["token_type_ids"][:, longest // 2 :] |= batch["attention_mask"][:, longest // 2 :]

@@ -46,9 +46,9 @@ def test_rows_are_cut_to_several_lengths_and_keep_what_ends_their_texts() -> Non
     end, lengths = 3, (40, 50, 60)
     ids = [np.concatenate([[2], np.arange(5, n - 20), [end], np.arange(30, 50), [end]])[None] for n in lengths]
     samples = [{"input_ids": one, "attention_mask": np.ones_like(one)} for one in ids]
-    batch = tracing.batch(samples, rows=3, length=15)
+    batch = tracing.batch(samples, rows=3, length=28)
     rows = [row[mask > 0].tolist() for row, mask in zip(batch["input_ids"], batch["attention_mask"], strict=True)]
-    assert [len(row) for row in rows] == [15, 12, 9]
+    assert [len(row) for row in rows] == [28, 14, 7]
     assert all(row.count(end) == 2 and row[0] == 2 and row[-1] == end for row in rows)
 
 
@@ -84,7 +84,7 @@ def test_a_longer_batch_repeats_tokens_but_not_those_that_end_its_texts() -> Non
     assert batch["input_ids"].shape == (2, 12)
     assert [(row == 3).sum() for row in batch["input_ids"]] == [2, 2]
     assert batch["input_ids"][0, -1] == 3
-    assert batch["attention_mask"].sum(axis=1).tolist() == [12, 9]
+    assert batch["attention_mask"].sum(axis=1).tolist() == [12, 6]
 
 
 def test_what_stands_at_padding_is_not_looked_at() -> None:
