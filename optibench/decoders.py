@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from optibench.decoding import WANTED, Prompts, prompts_from
+from optibench.decoding import NO_CACHE, WANTED, Prompts, prompts_from
 from optibench.errors import CaseFailed
 
 if TYPE_CHECKING:
@@ -20,8 +20,6 @@ VERSION = 2
 FOLLOWING = "following"
 """The tokens that are appended one by one when a build is tried, shape (rows, steps)."""
 STEPS = 4
-CHUNKS = 300
-"""Tokens of more than one chunk, in which states are made: with one chunk their number would be traced as one."""
 
 
 def left_padded(samples: Sequence[Arrays], lengths: Sequence[int]) -> dict[str, numpy.ndarray]:
@@ -50,13 +48,15 @@ def traced(module: Any, samples: Sequence[Arrays]) -> tuple[Any, dict[str, Any],
     from transformers.exporters.exporter_dynamo import get_auto_dynamic_shapes
     from transformers.exporters.utils import decompose_for_generation
 
+    if "past_key_values" not in inspect.signature(module.forward).parameters:
+        raise CaseFailed(NO_CACHE)
     inputs = {name: torch.as_tensor(array) for name, array in left_padded(samples, (7, 4)).items()}
     parts = decompose_for_generation(module, inputs, multi_token_decode=True)
     if set(parts) != {"prefill", "decode"}:
         raise CaseFailed(f"It is made of parts ({', '.join(parts)}) where one decoder is expected.")
     part, forward = parts["decode"]
-    if has_states(module):
-        forward = widened(forward, CHUNKS)
+    if (chunk := chunk_of(module.config)) and has_states(module):
+        forward = widened(forward, chunk + 1)
     if WANTED in inspect.signature(module.forward).parameters:
         forward[WANTED] = torch.tensor([0, 1])
     # Flags (use_cache and the like) are no inputs: exporters take them out.
@@ -69,6 +69,13 @@ def has_states(module: Any) -> bool:
     from transformers.cache_utils import DynamicCache, LinearAttentionCacheLayerMixin
 
     return any(isinstance(layer, LinearAttentionCacheLayerMixin) for layer in DynamicCache(config=module.config).layers)
+
+
+def chunk_of(config: Any) -> int:
+    """Of how many tokens the chunks are in which it makes its states; 0 where it names none. Traced with a single chunk
+    their number would be one for ever."""
+    named = config.to_dict().items()
+    return max((size for name, size in named if name.endswith("chunk_size") and isinstance(size, int)), default=0)
 
 
 def widened(forward: Mapping[str, Any], tokens: int) -> dict[str, Any]:

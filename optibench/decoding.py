@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     Arrays = dict[str, numpy.ndarray]
 
+NO_CACHE = "this architecture keeps no cache of keys and values (past_key_values), which text generation is timed with"
 WANTED = "logits_to_keep"
 """The places whose logits are computed: a whole vocabulary at each token of a prompt would cost more than the rest of a
 small model, and a server computes the last alone."""

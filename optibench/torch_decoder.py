@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from optibench.decoding import WANTED, Place, Prompts, prompts_from
+from optibench.decoding import NO_CACHE, WANTED, Place, Prompts, prompts_from
 from optibench.errors import CaseFailed
 from optibench.torch_session import PyTorchSession
 
@@ -53,10 +53,7 @@ class PyTorchDecoder(PyTorchSession):
         outputs = self._run(arrays, past_key_values=self.cache, use_cache=True)
         self.cache = getattr(outputs, "past_key_values", None)
         if self.cache is None or not hasattr(self.cache, "layers"):
-            raise CaseFailed(
-                "this architecture keeps no cache of keys and values (past_key_values), which text generation is "
-                "timed with"
-            )
+            raise CaseFailed(NO_CACHE)
         logits: numpy.ndarray = outputs.logits[:, -1].float().cpu().numpy()
         return logits
 
