@@ -33,15 +33,25 @@ only its own data tell. A dash is a cell that does not work; why is said below t
 SHARES = {"fp32": ("onnxruntime/fp32", "openvino/fp32"), "int8": tuple(c for c in CELLS if "int8" in c)}
 """PyTorch's fp32 is what the others are compared with, so it does not count."""
 
+LOOPS = "its linear attention loops in Python over chunks of a text, as many as the sample that is traced has."
+DYING = "OpenVINO's int8 convolutions end the process where a kernel is wider than the map, as in these small pictures."
 UPSTREAM = {
     # Why, where it is a library's own code, and none of ours, that decides it.
     "BigBird, sparse attention": "its blocks are counted, and its random ones drawn, for the length that is traced.",
     "BiT": "its convolutions standardize their weights at each call, and NNCF finds no constant ones in ONNX.",
     "Falcon": "torchao's integer tensors have no transpose as Falcon's own linear layers write it (weight.T).",
     "Funnel": "its pooling computes positions from the length that it is traced with.",
-    "Longformer": "its code works with as many tokens as the data make global, a size that is not known while tracing.",
+    "DBRX": "its code loops over those experts that the data chose.",
+    "MiniMax": LOOPS,
     "Mamba": "without its GPU kernels it loops over the tokens in Python, as often as the sample that is traced has; "
     "and torchao's integer tensors have no product as it writes it.",
+    "Qwen3.5": LOOPS,
+    "Qwen3.5, experts": LOOPS,
+    "ALIGN": DYING,
+    "MobileViT v2": DYING,
+    "PP-LCNet": DYING,
+    "Reformer": "it cuts texts by their length in Python, and asks the data which hashes there are.",
+    "SigLIP 2": "its code resizes positions row by row, by sizes that the data tell.",
 }
 Found = Mapping[tuple[str, str], Cell]
 
