@@ -24,8 +24,7 @@ def traceable(module: Any, inputs: Mapping[str, Any]) -> Iterator[None]:
     - ``len(tensor)`` is ``tensor.shape[0]``, ``int(size / 2)`` and ``torch.div(size, 2, rounding_mode=...)`` are sizes
       still (RT-DETR's batch, Moonshine's length, Longformer's windows);
     - ``tensor.squeeze()`` takes out the axes of one that are always so: a batch of one row is one still (PLBart's);
-    - ``if mask.any():`` is what it is for ``inputs``, with which the model is run once beforehand (Longformer's);
-    - a config that has a way of its own for exports (``onnx_export``) takes it.
+    - ``if mask.any():`` is what it is for ``inputs``, with which the model is run once beforehand (Longformer's).
     """
     import torch
     from torch.overrides import TorchFunctionMode
@@ -60,7 +59,7 @@ def traceable(module: Any, inputs: Mapping[str, Any]) -> Iterator[None]:
     with torch.no_grad(), Asked():
         module(**copy.deepcopy(dict(inputs)))
     again = {place: cycle(found) for place, found in answers.items()}
-    with _own_way(module), _names(module), Symbols():
+    with _names(module), Symbols():
         yield
 
 
@@ -70,19 +69,6 @@ def _caller() -> Place:
     while frame and str(frame.f_globals.get("__name__")).partition(".")[0] == "torch":
         frame = frame.f_back
     return (frame.f_code.co_filename, frame.f_lineno) if frame else ("", 0)
-
-
-@contextmanager
-def _own_way(module: Any) -> Iterator[None]:
-    configs = {id(part.config): part.config for part in module.modules() if hasattr(part, "config")}
-    changed = [config for config in configs.values() if not hasattr(config, "onnx_export")]
-    for config in changed:
-        config.onnx_export = True
-    try:
-        yield
-    finally:
-        for config in changed:
-            del config.onnx_export
 
 
 @contextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -77,15 +76,3 @@ def test_a_question_of_the_data_is_answered_as_for_the_traced_batch() -> None:
     module = Asking()
     assert exported(module, torch.ones(2, 2))(x=torch.ones(3, 2)).tolist() == [[2, 2]] * 3
     assert module(torch.zeros(1, 1)).tolist() == [[0]], "and outside as ever"
-
-
-def test_a_config_with_a_way_of_its_own_for_exports_takes_it_for_as_long() -> None:
-    class Configured(torch.nn.Module):
-        config = SimpleNamespace()
-
-        def forward(self, x: torch.Tensor) -> torch.Tensor:
-            return x + 1 if getattr(self.config, "onnx_export", False) else x
-
-    module = Configured()
-    assert exported(module, torch.ones(2))(x=torch.ones(3)).tolist() == [2, 2, 2]
-    assert module(torch.ones(1)).tolist() == [1]
