@@ -6,12 +6,12 @@ What it is traced with is tracing.py's. Each export is run on a second shape aga
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from optibench import decoders, encoder_decoder, onnx_attention, plugins, tracing
+from optibench import decoders, encoder_decoder, fixed_length, onnx_attention, plugins, tracing
 from optibench.arrays import batches_of
 from optibench.cache import Cache, Entry
 from optibench.errors import CaseFailed, Unsupported, first_line
@@ -35,6 +35,8 @@ fixed length or a lost mask is off by whole units. Sums in another order may rea
 SECOND_LENGTH = 300
 """Tokens of the check: more than the chunks that models cut texts into. A loop over chunks is traced as often as the
 first batch has chunks, and what stands in later ones is lost in silence (Qwen3.5's, of 64 tokens)."""
+SHORT_LENGTH = 21
+"""Of another check: what is right for long texts alone (BigBird's blocks) is wrong here."""
 
 _loaded: dict[str, Any] = {}  # the builder process serves one model: it is loaded once, whatever is built from it
 _failed: dict[str, str] = {}  # why, by the digest of the recipe
@@ -46,14 +48,14 @@ def recipe(build: Build, form: str) -> dict[str, Any]:
         return {"kind": "given", "revision": build.model.ref.revision}
     tools = ("torch", "transformers", "onnx", "onnxscript") if form == "onnx" else ("torch", "transformers", "openvino")
     # Which axes of pictures and sounds vary is told by the calibration samples, so these belong to the key.
-    seen: dict[str, Any] = {} if _kind(build) == "text" else {"samples": build.calibration_sha256}
+    seen: dict[str, Any] = {} if _reads_text(build.model) else {"samples": build.calibration_sha256}
     if _generates(build.model):
         seen["decoder"] = decoders.VERSION
         if len(_ways(build.model, form)) > 1:
             seen["attention"] = onnx_attention.VERSION
     return {
         "kind": "export",
-        "version": 6 if form == "openvino" else 5,
+        "version": 7 if form == "openvino" else 6,
         "form": form,
         "model": build.model.ref.revision,
         "weights": build.model.ref.weights_sha256,
@@ -63,8 +65,8 @@ def recipe(build: Build, form: str) -> dict[str, Any]:
     }
 
 
-def _kind(build: Build) -> str:
-    return kind_of(plugins.load("task", build.model.ref.task))
+def _reads_text(model: Model) -> bool:
+    return kind_of(plugins.load("task", model.ref.task)) == "text"
 
 
 def _generates(model: Model) -> bool:
@@ -72,10 +74,12 @@ def _generates(model: Model) -> bool:
 
 
 def _ways(model: Model, form: str) -> tuple[onnx_attention.Way, ...]:
-    """A decoder's ONNX graph is ONNX Runtime's alone, and may be made of its own operators."""
-    if form == "onnx" and _generates(model) and not encoder_decoder.is_one(model):
-        return onnx_attention.WAYS
-    return (onnx_attention.Way(),)
+    """The ways to make its graph, tried in turn. A decoder's ONNX graph is ONNX Runtime's alone, and may be made of its
+    own operators; one that reads texts is of one length where it cannot be of any."""
+    if _generates(model):
+        return onnx_attention.WAYS if form == "onnx" and not encoder_decoder.is_one(model) else (onnx_attention.Way(),)
+    free = onnx_attention.Way()
+    return (free, free._replace(one_length=True)) if _reads_text(model) else (free,)
 
 
 def exported(build: Build, form: str, cache: Cache, run: Run) -> Entry:
@@ -87,19 +91,21 @@ def exported(build: Build, form: str, cache: Cache, run: Run) -> Entry:
 
     def make(folder: Path) -> dict[str, Any]:
         start = time.perf_counter()
-        ways = _ways(build.model, form)
-        for way in ways:
+        reasons = []
+        for way in _ways(build.model, form):
             try:
                 export(build.model, form, folder, samples_of(build), way)
                 check_second_shape(build, form, folder, run)
-                break
             except CaseFailed as error:
-                if way == ways[-1]:
-                    _failed[digest_of(own)] = str(error)
-                    raise
+                reasons.append(str(error))
                 for file in folder.iterdir():
                     file.unlink()
-        return {"seconds": time.perf_counter() - start}
+                continue
+            longest = {"longest": fixed_length.length_for(build.model)} if way.one_length else {}
+            return {"seconds": time.perf_counter() - start, **longest}
+        # Of a decoder's ways the last is the plainest; of a text's the first is what would serve it best.
+        _failed[digest_of(own)] = reasons[-1 if _generates(build.model) else 0]
+        raise CaseFailed(_failed[digest_of(own)])
 
     return cache.get_or_make("export", own, make)
 
@@ -164,7 +170,11 @@ def export(
 
             exporter, config = OpenVINOExporter(), OpenVINOConfig(dynamic=True, dynamic_shapes=free)
         attention = onnx_attention.own_attention() if way.own_attention else nullcontext()
-        with torch.no_grad(), traceable(module, traced), attention:
+        length = fixed_length.length_for(model)
+        filled = fixed_length.filled_up(module, traced, length) if way.one_length else nullcontext()
+        another = not _generates(model) and _reads_text(model) and not way.one_length
+        tried = _tried_early(module, _second_batch(model, samples, SECOND_LENGTH)) if another else nullcontext()
+        with torch.no_grad(), filled, tried, traceable(module, traced), attention:
             made = exporter.export(module, dict(traced), config)
         if way.own_attention:
             onnx_attention.write_in_place(made.program)
@@ -178,6 +188,35 @@ def export(
         raise
     except Exception as error:  # tracing runs the model's code and the exporter's: anything can come out
         raise CaseFailed(f"The {form} exporter cannot export this model: {first_line(error)}") from error
+
+
+@contextmanager
+def _tried_early(module: Any, batch: Arrays) -> Iterator[None]:
+    """What torch.export traces is run on the batch before it is translated, which takes several times as long."""
+    import torch
+
+    from optibench.checkpoint import accepted, tensors_in_order
+
+    own, given, wanted = torch.export.export, accepted(module, batch), _right_answers(module, batch)
+
+    def traced(*args: Any, **settings: Any) -> Any:
+        program = own(*args, **settings)
+        run = program.module(check_guards=False)
+        run._forward_pre_hooks.clear()  # they refuse sizes that the graph may well take
+        try:
+            found = [output.float().numpy() for output in tensors_in_order(run(**given))]
+        except Exception as error:
+            raise CaseFailed(
+                f"What is traced runs only on the shape it was traced with: {first_line(error)}"
+            ) from error
+        _compare("What is traced", found, wanted, batch)
+        return program
+
+    torch.export.export = traced
+    try:
+        yield
+    finally:
+        torch.export.export = own
 
 
 def not_installed(error: ImportError, form: str) -> Unsupported:
@@ -194,10 +233,14 @@ def graph_file(folder: Path, form: str) -> Path:
 
 def second_batch(build: Build, length: int) -> dict[str, numpy.ndarray]:
     """Real samples in another shape than an export is traced with, of about this length."""
-    samples, limit = samples_of(build), build.model.max_length or 512
-    if _generates(build.model) and encoder_decoder.is_one(build.model):
+    return _second_batch(build.model, samples_of(build), length)
+
+
+def _second_batch(model: Model, samples: Sequence[Arrays], length: int) -> dict[str, numpy.ndarray]:
+    limit = model.max_length or 512
+    if _generates(model) and encoder_decoder.is_one(model):
         return encoder_decoder.second_batch(samples, min(length, limit - 1))
-    if _generates(build.model):
+    if _generates(model):
         return decoders.second_batch(samples, length, limit)
     return tracing.batch(samples, rows=3, length=min(length, limit - 1))
 
@@ -217,23 +260,32 @@ def _right_answers(module: Any, batch: Arrays) -> list[numpy.ndarray]:
 
 
 def check_second_shape(build: Build, form: str, folder: Path, run: Run) -> None:
-    """Runs the export on other rows and another length than it was traced with, against PyTorch.
+    """Runs the export on other rows and other lengths than it was traced with, against PyTorch.
 
     Exporters fix a size in silence, and OpenVINO then answers with an empty output: only this shows it.
     """
-    import numpy as np
+    both = _reads_text(build.model) and not _generates(build.model)
+    for length in (SECOND_LENGTH, SHORT_LENGTH) if both else (SECOND_LENGTH,):
+        _check(build, form, folder, run, second_batch(build, length))
 
-    batch = second_batch(build, SECOND_LENGTH)
+
+def _check(build: Build, form: str, folder: Path, run: Run, batch: Arrays) -> None:
     wanted = _right_answers(torch_model(build.model), batch)
     try:
         found = run(graph_file(folder, form), batch)
     except Exception as error:
         raise CaseFailed(f"The {form} export runs only on the shape it was traced with: {first_line(error)}") from error
+    _compare(f"The {form} export", found, wanted, batch)
+
+
+def _compare(what: str, found: Sequence[numpy.ndarray], wanted: Sequence[numpy.ndarray], batch: Arrays) -> None:
+    import numpy as np
+
     for number, (mine, theirs) in enumerate(zip(found, wanted, strict=False)):
         if mine.shape != theirs.shape:
             raise CaseFailed(
-                f"The {form} export does not follow the input's shape: output {number} is {mine.shape} where PyTorch "
-                f"gives {theirs.shape}, so the model's code fixes a size while it is traced."
+                f"{what} does not follow the input's shape: output {number} is {mine.shape} where PyTorch gives "
+                f"{theirs.shape}, so the model's code fixes a size while it is traced."
             )
         worst = float(np.abs(mine - theirs).max(initial=0.0))
         scale = float(np.abs(theirs[np.isfinite(theirs)]).max(initial=1.0))
@@ -242,6 +294,6 @@ def check_second_shape(build: Build, form: str, folder: Path, run: Run) -> None:
             worst = float(np.abs(mine - theirs).max(initial=0.0))
         if not worst <= TOLERANCE * scale:
             raise CaseFailed(
-                f"The {form} export gives other results than PyTorch (output {number} differs by {worst:.3g} "
+                f"{what} gives other results than PyTorch (output {number} differs by {worst:.3g} "
                 f"at a scale of {scale:.3g})."
             )

@@ -21,10 +21,12 @@ IN_PLACE = "written in place"
 
 
 class Way(NamedTuple):
-    """How a decoder's graph is made. ``fusions``: the provider whose operators transformers' exporter fuses to."""
+    """How a graph is made. ``fusions``: the provider whose operators transformers' exporter fuses to; ``one_length``:
+    texts are filled up to one length in it (fixed_length.py)."""
 
     own_attention: bool = False
     fusions: str | None = None
+    one_length: bool = False
 
 
 WAYS = (Way(own_attention=True, fusions="cpu"), Way(own_attention=True), Way())

@@ -268,9 +268,9 @@ def _answered(
 
 
 def _made_for(artifact: Artifact) -> str:
-    """Where an engine runs, and the shapes that it takes; nothing for a graph, which is not bound to either."""
+    """Where an engine runs, and the shapes that it takes; of a graph, bound to neither, what is said of it."""
     if artifact.recipe.get("kind") != "engine":
-        return ""
+        return "".join(f"{note[0].upper()}{note[1:]}.\n\n" for note in artifact.notes)
     capability = artifact.recipe["options"].get("compute_capability")
     card = artifact.recipe["card"]
     where = f"GPUs of compute capability {capability}" if capability else "NVIDIA GPUs from Ampere on"

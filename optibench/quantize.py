@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from optibench import decoders, encoder_decoder, export, own_precision, tensorrt_graphs, tools, tracing
+from optibench import decoders, encoder_decoder, export, fixed_length, own_precision, tensorrt_graphs, tools, tracing
 from optibench.cache import Cache, Entry
 from optibench.errors import CaseFailed, OptibenchError, Unsupported, first_line
 from optibench.host import package_versions
@@ -117,6 +117,8 @@ def artifact(build: Build, form: str, cache: Cache, run: export.Run) -> Artifact
         sha256=entry.sha256,
         bytes=entry.bytes,
         parent_sha256=facts.get("parent_sha256"),
+        longest=facts.get("longest"),
+        notes=(fixed_length.note(facts["longest"]),) if facts.get("longest") else (),
         recipe=own_recipe,
         tools=own_recipe.get("tools", {}),
         build_seconds=BuildTimes(
@@ -184,6 +186,7 @@ def _make(
         "seconds": time.perf_counter() - start,
         "export_seconds": parent.facts["seconds"] if parent else 0.0,
         "parent_sha256": parent.sha256 if parent else build.model.ref.weights_sha256,
+        "longest": parent.facts.get("longest") if parent else None,
     }
 
 
@@ -191,7 +194,7 @@ def _try(build: Build, form: str, folder: Path, run: export.Run) -> None:
     """A quantized graph must answer on another shape than it was calibrated on, with numbers."""
     import numpy as np
 
-    batch = export.samples_of(build)[0] if build.model.is_graph else export.second_batch(build, 21)
+    batch = export.samples_of(build)[0] if build.model.is_graph else export.second_batch(build, export.SHORT_LENGTH)
     try:
         outputs = run(export.graph_file(folder, form), batch)
     except Exception as error:

@@ -8,13 +8,45 @@ from __future__ import annotations
 
 import copy
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from importlib import import_module
 from itertools import cycle
 from types import FrameType
 from typing import Any
 
 Place = tuple[str, int]
+
+
+class Hit(int):
+    """A place that may be among those that are hit."""
+
+
+class Hits:
+    """What ``nonzero()`` finds in a vector: for a loop all places that there are, for all else what it finds."""
+
+    def __init__(self, vector: Any) -> None:
+        self.vector = vector
+
+    def __iter__(self) -> Iterator[list[Hit]]:
+        return iter([[Hit(place)] for place in range(self.vector.shape[0])])
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(_found(self), name)
+
+    def __getitem__(self, which: Any) -> Any:
+        return _found(self)[which]
+
+    @classmethod
+    def __torch_function__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        return func(*map(_found, args), **{name: _found(value) for name, value in (kwargs or {}).items()})
+
+
+def _found(value: Any) -> Any:
+    """Of such hits the tensor that it is."""
+    import torch
+
+    return torch.argwhere(value.vector) if isinstance(value, Hits) else value
 
 
 @contextmanager
@@ -24,7 +56,9 @@ def traceable(module: Any, inputs: Mapping[str, Any]) -> Iterator[None]:
     - ``len(tensor)`` is ``tensor.shape[0]``, ``int(size / 2)`` and ``torch.div(size, 2, rounding_mode=...)`` are sizes
       still (RT-DETR's batch, Moonshine's length, Longformer's windows);
     - ``tensor.squeeze()`` takes out the axes of one that are always so: a batch of one row is one still (PLBart's);
-    - ``if mask.any():`` is what it is for ``inputs``, with which the model is run once beforehand (Longformer's).
+    - ``if mask.any():`` is what it is for ``inputs``, with which the model is run once beforehand (Longformer's);
+    - ``for expert in hit.nonzero():`` goes through all that could be hit: what none was sent to, adds nothing (DBRX's);
+    - an associative scan that the code has and forgoes for exports is made use of (Mamba's).
     """
     import torch
     from torch.overrides import TorchFunctionMode
@@ -47,6 +81,10 @@ def traceable(module: Any, inputs: Mapping[str, Any]) -> Iterator[None]:
             kwargs = kwargs or {}
             if func in questions and args[0].dtype == torch.bool and (known := again.get(_caller())):
                 return next(known)
+            if func in places and args[0].ndim == 1 and isinstance(args[0].shape[0], int) and len(args) == 1:
+                return Hits(args[0])
+            if func is torch.Tensor.__getitem__ and isinstance(args[1], Hit) and args[1] >= args[0].shape[0]:
+                args = (args[0], 0)  # of a place that nothing can hit, which is not there: any will do
             if func in squeezes and len(args) == 1 and not kwargs:
                 sizes = args[0].shape
                 args = (args[0], tuple(axis for axis, size in enumerate(sizes) if isinstance(size, int) and size == 1))
@@ -56,10 +94,11 @@ def traceable(module: Any, inputs: Mapping[str, Any]) -> Iterator[None]:
 
     questions = (torch.Tensor.item, torch.Tensor.__bool__)
     squeezes = (torch.squeeze, torch.Tensor.squeeze)
+    places = (torch.nonzero, torch.Tensor.nonzero)
     with torch.no_grad(), Asked():
         module(**copy.deepcopy(dict(inputs)))
     again = {place: cycle(found) for place, found in answers.items()}
-    with _names(module), Symbols():
+    with _names(module), _scans(), Symbols():
         yield
 
 
@@ -88,14 +127,46 @@ def _names(module: Any) -> Iterator[None]:
         def __new__(cls, value: Any = 0, *base: Any) -> Any:
             return torch.sym_int(value) if isinstance(value, torch.SymInt | torch.SymFloat) else int(value, *base)
 
-    instead = {"len": size, "int": Whole}
+    def exporting() -> bool:
+        """Written out as a loop it would be as long as the text; as a scan it is a few steps over all of it."""
+        return sys._getframe(1).f_locals.get("associative_scan") is None and torch.compiler.is_exporting()
+
+    added, replaced = {"len": size, "int": Whole}, {"is_torchdynamo_exporting": exporting}
     names = {kind.__module__ for part in module.modules() for kind in type(part).__mro__}
     codes = [vars(sys.modules[name]) for name in names if name in sys.modules and not name.startswith("torch")]
-    changed = [(code, name) for code in codes for name in instead if name not in code]
-    for code, name in changed:
-        code[name] = instead[name]
+    changed = [(code, name, None) for code in codes for name in added if name not in code]
+    changed += [(code, name, code[name]) for code in codes for name in replaced if name in code]
+    for code, name, own in changed:
+        code[name] = replaced[name] if own else added[name]
     try:
         yield
     finally:
-        for code, name in changed:
-            del code[name]
+        for code, name, own in changed:
+            if own:
+                code[name] = own
+            else:
+                del code[name]
+
+
+@contextmanager
+def _scans() -> Iterator[None]:
+    """torch's associative scan as steps over all places at once, each of which takes in what lies 1, 2, 4, ... before
+    it (Hillis and Steele 1986): torch's own cannot be exported."""
+    import torch
+
+    code: Any = import_module("torch._higher_order_ops.associative_scan")  # its package has a function of that name
+
+    def scanned(combine: Any, given: Sequence[Any], dim: int, **settings: Any) -> Any:
+        length, step = given[0].shape[dim], 1
+        while step < length:
+            before, behind = ([one.narrow(dim, start, length - step) for one in given] for start in (0, step))
+            first = [one.narrow(dim, 0, step) for one in given]
+            given = [torch.cat(pair, dim) for pair in zip(first, combine(before, behind), strict=True)]
+            step *= 2
+        return tuple(given)
+
+    own, code.associative_scan = code.associative_scan, scanned
+    try:
+        yield
+    finally:
+        code.associative_scan = own

@@ -208,13 +208,15 @@ class BuildTimes(Value, frozen=True, kw_only=True):
 
 
 class Artifact(Value, frozen=True, kw_only=True):
-    """A finished build: a file or folder that a backend opens. ``parent_sha256`` is what it was made from."""
+    """A finished build: a file or folder that a backend opens. ``parent_sha256`` is what it was made from; ``longest``
+    the tokens of the longest text that its graph takes (None: no limit of its own)."""
 
     format: str
     path: str
     sha256: str
     bytes: int
     parent_sha256: str | None = None
+    longest: int | None = None
     recipe: dict[str, Any] = {}
     tools: dict[str, str] = {}
     build_seconds: BuildTimes = BuildTimes()

@@ -122,7 +122,10 @@ class Worker:
         self.job = job = request.job
         self.task = importlib.import_module(request.task)
         backend = importlib.import_module(request.backend)
-        shape = job.shapes[0]
+        shape, longest = job.shapes[0], max(shape.length for shape in job.shapes)
+        most = job.artifact.longest or longest
+        if longest > most:
+            raise CaseFailed(f"its graph takes texts of up to {most} tokens, and --length asks for {longest}")
         arrays = self._timing_arrays(shape)
         start = time.perf_counter_ns()
         self.session = self.open_things.enter_context(backend.session(job.artifact, job))

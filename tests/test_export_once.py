@@ -9,16 +9,18 @@ import pytest
 from optibench import export, targets
 from optibench.cache import Cache
 from optibench.errors import CaseFailed
+from optibench.onnx_attention import Way
 from optibench.values import Build, Model
 from tests import factories
 
 
 def test_what_has_failed_fails_at_once_for_the_next_precision(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    tried: list[str] = []
+    tried: list[tuple[str, bool]] = []
 
-    def failing(model: Model, form: str, folder: Path, samples: object, way: object) -> None:
-        tried.append(form)
-        raise CaseFailed(f"The {form} exporter cannot export this model: no")
+    def failing(model: Model, form: str, folder: Path, samples: object, way: Way) -> None:
+        tried.append((form, way.one_length))
+        reason = "of one length neither" if way.one_length else "no"
+        raise CaseFailed(f"The {form} exporter cannot export this model: {reason}")
 
     monkeypatch.setattr(export, "export", failing)
     monkeypatch.setattr(export, "samples_of", lambda build: [])
@@ -36,4 +38,4 @@ def test_what_has_failed_fails_at_once_for_the_next_precision(tmp_path: Path, mo
     for precision in ("fp32", "int8", "int8-weights"):
         ask("onnx", precision)
     ask("openvino", "fp32")
-    assert tried == ["onnx", "openvino"]
+    assert tried == [("onnx", False), ("onnx", True), ("openvino", False), ("openvino", True)]

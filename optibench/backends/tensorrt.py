@@ -150,6 +150,8 @@ def built_of(graph: Artifact, recipe: dict[str, Any], form: str, path: Path, ent
         sha256=entry.sha256,
         bytes=entry.bytes,
         parent_sha256=graph.sha256,
+        longest=graph.longest,
+        notes=graph.notes,
         recipe=recipe,
         tools={**graph.tools, **recipe["tools"]},
         build_seconds=BuildTimes(

@@ -28,29 +28,24 @@ vary do not look alike for that. A cell works if it reaches {LEAST["fp32"]} in f
 weights (nine tenths of the answers' variance) and {LEAST["int8"]} in int8 (three quarters): random weights are the
 hardest there are to quantize, and all this says is that the build is what it should be. What int8 costs a trained model
 only its own data tell. A dash is a cell that does not work; why is said below the table. Each cell has
-{LIMIT_SECONDS} seconds of processor time. "?" has not been run yet.
+{LIMIT_SECONDS} seconds of processor time. "?" has not been run yet. A dagger (†) is a graph of one length: the model's
+code counts tokens while it is exported, so that texts are filled up to the longest in it (docs/tasks.md).
 """
 SHARES = {"fp32": ("onnxruntime/fp32", "openvino/fp32"), "int8": tuple(c for c in CELLS if "int8" in c)}
 """PyTorch's fp32 is what the others are compared with, so it does not count."""
 
-LOOPS = "its linear attention loops in Python over chunks of a text, as many as the sample that is traced has."
 DYING = "OpenVINO's int8 convolutions end the process where a kernel is wider than the map, as in these small pictures."
 UPSTREAM = {
     # Why, where it is a library's own code, and none of ours, that decides it.
-    "BigBird, sparse attention": "its blocks are counted, and its random ones drawn, for the length that is traced.",
+    "BigBird, sparse attention": "its blocks are counted, and its random ones drawn, for the length that is traced, and"
+    " it reads short texts otherwise than long ones.",
     "BiT": "its convolutions standardize their weights at each call, and NNCF finds no constant ones in ONNX.",
     "Falcon": "torchao's integer tensors have no transpose as Falcon's own linear layers write it (weight.T).",
-    "Funnel": "its pooling computes positions from the length that it is traced with.",
-    "DBRX": "its code loops over those experts that the data chose.",
-    "MiniMax": LOOPS,
-    "Mamba": "without its GPU kernels it loops over the tokens in Python, as often as the sample that is traced has; "
-    "and torchao's integer tensors have no product as it writes it.",
-    "Qwen3.5": LOOPS,
-    "Qwen3.5, experts": LOOPS,
+    "Mamba": "torchao's integer tensors have no product as it writes it.",
     "ALIGN": DYING,
     "MobileViT v2": DYING,
     "PP-LCNet": DYING,
-    "Reformer": "it cuts texts by their length in Python, and asks the data which hashes there are.",
+    "Reformer": "it loops over the rows of a batch, and asks the data which positions and hashes there are.",
     "SigLIP 2": "its code resizes positions row by row, by sizes that the data tell.",
 }
 Found = Mapping[tuple[str, str], Cell]
@@ -85,7 +80,9 @@ def table(found: Found) -> list[str]:
 def _shown(cell: Cell | None) -> str:
     if cell is None:
         return "?"
-    return f"{cell.cosine:.4f}" if cell.works and cell.cosine is not None else "–"
+    if not cell.works or cell.cosine is None:
+        return "–"
+    return f"{cell.cosine:.4f}{' †' if cell.longest else ''}"
 
 
 def reasons(found: Found) -> Iterable[str]:

@@ -55,6 +55,8 @@ class Cell(msgspec.Struct, frozen=True, kw_only=True):
     cell: str
     reason: str = ""
     cosine: float | None = None
+    longest: int | None = None
+    """Tokens that the graph fills every text up to (None: it takes any length as it is)."""
     seconds: float = 0.0
     """Of processor time."""
     date: str = ""
@@ -84,18 +86,20 @@ class Sweep:
         self.order, self.inputs = entry.facts["order"], self.cache.path(entry.key)
         self.reference: Any = None
 
-    def cell(self, name: str) -> Parity:
-        """Builds, runs and compares. Raises OptibenchError with the reason why it does not work."""
+    def cell(self, name: str) -> tuple[Parity, int | None]:
+        """Builds, runs and compares; and what length of text the build has, if it has one alone. Raises OptibenchError
+        with the reason why it does not work."""
         backend, _, precision = name.partition("/")
         case = Case(target="cpu", backend=backend, precision=precision)
         build = self.plan.build(case, str(self.inputs), self.rows.sources.calibration.sha256)
-        found = self._answers(case, build, self._artifact(build))
+        artifact = self._artifact(build)
+        found = self._answers(case, build, artifact)
         if name == CELLS[0]:
             self.reference = found
         parity = self._parity(found)
         if parity is None:
             raise OptibenchError(f"its answers have the shape {found.shape}, PyTorch's {self.reference.shape}")
-        return parity
+        return parity, artifact.longest
 
     def _artifact(self, build: Build) -> Artifact:
         reply = self._asked(builder.answer(builder.Prepare(cache=str(self.cache.root), build=build), lambda text: None))
@@ -149,10 +153,10 @@ def run_cells(name: str, wanted: Sequence[str], folder: Path, replies: Connectio
     sweep: Sweep | None = None
     for cell in dict.fromkeys((CELLS[0], *wanted)):  # the reference answers first, whatever is wanted
         signal.setitimer(signal.ITIMER_PROF, LIMIT_SECONDS)
-        start, parity, reason = time.process_time(), None, ""
+        start, parity, longest, reason = time.process_time(), None, None, ""
         try:
             sweep = sweep or Sweep(ZOO[name], folder)
-            parity = sweep.cell(cell)
+            parity, longest = sweep.cell(cell)
         except Exception as error:
             if not isinstance(error, OptibenchError):
                 import traceback
@@ -164,6 +168,7 @@ def run_cells(name: str, wanted: Sequence[str], folder: Path, replies: Connectio
             cell=cell,
             reason=reason,
             cosine=parity.cosine if parity else None,
+            longest=longest,
             seconds=round(time.process_time() - start, 1),
             date=today(),
         )

@@ -146,6 +146,14 @@ READ = {**SEEN, "vocab_size": 300, "max_position_embeddings": 20, "bos_token_id"
 TOWERS = {"text_config": READ, "vision_config": {**SEEN, "image_size": 64, "patch_size": 16}, "projection_dim": 32}
 WINDOWS = {"patch_size": 4, "embed_dim": 16, "depths": [1, 1], "num_heads": [2, 2], "window_size": 4}
 EXPERTS = {"num_local_experts": 4, "num_experts_per_tok": 2}
+DELTA = {
+    "linear_key_head_dim": 16,
+    "linear_value_head_dim": 16,
+    "linear_num_key_heads": 2,
+    "linear_num_value_heads": 4,
+    "layer_types": ["linear_attention", "full_attention"],
+}
+FEW = {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 32}
 
 TRIED = (
     text("ALBERT", "AlbertForSequenceClassification"),
@@ -175,6 +183,13 @@ TRIED = (
     text("Pegasus, encoder", "PegasusModel"),
     text("T5, encoder", "T5Model"),
     decoder("BLOOM", "BloomModel"),
+    decoder(
+        "DBRX",
+        "DbrxModel",
+        max_seq_len=130,
+        attn_config={"kv_n_heads": 2, "clip_qkv": 8, "rope_theta": 10_000.0},
+        ffn_config={"ffn_hidden_size": 64, "moe_num_experts": 4, "moe_top_k": 2},
+    ),
     decoder("Falcon", "FalconModel"),
     decoder("Gemma 2", "Gemma2Model"),
     decoder("Gemma 3", "Gemma3TextModel"),
@@ -182,6 +197,7 @@ TRIED = (
     decoder("GPT-NeoX", "GPTNeoXModel"),
     decoder("Llama", "LlamaModel"),
     decoder("Mamba", "MambaModel", state_size=8, time_step_rank=4),
+    decoder("MiniMax", "MiniMaxModel", num_local_experts=4, block_size=16),
     decoder("Mistral", "MistralModel"),
     decoder("Mixtral", "MixtralModel", **EXPERTS),
     decoder("MPT", "MptModel"),
@@ -189,6 +205,8 @@ TRIED = (
     decoder("Phi-3", "Phi3Model"),
     decoder("Qwen2", "Qwen2Model"),
     decoder("Qwen3", "Qwen3Model"),
+    text("Qwen3.5", "Qwen3_5TextForSequenceClassification", **DELTA),
+    decoder("Qwen3.5, experts", "Qwen3_5MoeTextModel", **DELTA, **FEW, shared_expert_intermediate_size=32),
     decoder("SmolLM3", "SmolLM3Model"),
     decoder("StableLM", "StableLmModel"),
     image("BEiT", "BeitForImageClassification"),
@@ -252,15 +270,6 @@ FACES = {
     "vision_config": {**SEEN, "image_size": 64, "patch_size": 16, "initializer_range": 0.02},
 }
 RANKS = {"kv_lora_rank": 16, "q_lora_rank": 16, "qk_nope_head_dim": 16, "qk_rope_head_dim": 16, "v_head_dim": 16}
-
-DELTA = {
-    "linear_key_head_dim": 16,
-    "linear_value_head_dim": 16,
-    "linear_num_key_heads": 2,
-    "linear_num_value_heads": 4,
-    "layer_types": ["linear_attention", "full_attention"],
-}
-FEW = {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 32}
 
 # Drawn by random.Random(0).sample from the names of transformers' automatic classes (sequence classification, causal
 # language models, image classification, object detection, audio classification, zero-shot image classification), in
@@ -327,19 +336,9 @@ UNSEEN = (
         attention_head_size=16,
         max_position_embeddings=128,
     ),
-    text("Qwen3.5", "Qwen3_5TextForSequenceClassification", **DELTA),
     text("RemBERT", "RemBertForMaskedLM", input_embedding_size=32, output_embedding_size=48),
     text("RoCBert", "RoCBertForMaskedLM", pronunciation_embed_dim=16, shape_embed_dim=16),
     text("Megatron-BERT", "MegatronBertForMaskedLM"),
-    decoder("MiniMax", "MiniMaxModel", num_local_experts=4, block_size=16),
-    decoder(
-        "DBRX",
-        "DbrxModel",
-        max_seq_len=130,
-        attn_config={"kv_n_heads": 2, "clip_qkv": 8, "rope_theta": 10_000.0},
-        ffn_config={"ffn_hidden_size": 64, "moe_num_experts": 4, "moe_top_k": 2},
-    ),
-    decoder("Qwen3.5, experts", "Qwen3_5MoeTextModel", **DELTA, **FEW, shared_expert_intermediate_size=32),
     decoder(
         "Bamba",
         "BambaModel",
