@@ -173,7 +173,7 @@ def export(
         length = fixed_length.length_for(model)
         filled = fixed_length.filled_up(module, traced, length) if way.one_length else nullcontext()
         another = not _generates(model) and _reads_text(model) and not way.one_length
-        tried = _tried_early(module, _second_batch(model, samples, SECOND_LENGTH)) if another else nullcontext()
+        tried = _tried_early(module, form, _second_batch(model, samples, SECOND_LENGTH)) if another else nullcontext()
         with torch.no_grad(), filled, tried, traceable(module, traced), attention:
             made = exporter.export(module, dict(traced), config)
         if way.own_attention:
@@ -191,7 +191,7 @@ def export(
 
 
 @contextmanager
-def _tried_early(module: Any, batch: Arrays) -> Iterator[None]:
+def _tried_early(module: Any, form: str, batch: Arrays) -> Iterator[None]:
     """What torch.export traces is run on the batch before it is translated, which takes several times as long."""
     import torch
 

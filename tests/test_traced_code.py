@@ -76,3 +76,71 @@ def test_a_question_of_the_data_is_answered_as_for_the_traced_batch() -> None:
     module = Asking()
     assert exported(module, torch.ones(2, 2))(x=torch.ones(3, 2)).tolist() == [[2, 2]] * 3
     assert module(torch.zeros(1, 1)).tolist() == [[0]], "and outside as ever"
+
+
+class Experts(torch.nn.Module):
+    """Loops over those experts that were hit; the last of the classes is none, as DBRX's."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weights = torch.nn.Parameter(torch.arange(3.0)[:, None] + 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        chosen = (x[:, 0] > 0).long()
+        mask = torch.nn.functional.one_hot(chosen, 4).permute(1, 0)
+        hit = torch.greater(mask.sum(-1), 0).nonzero()
+        made = torch.zeros_like(x)
+        for expert in hit:
+            expert = expert[0]
+            (rows,) = torch.where(mask[expert])
+            made.index_add_(0, rows, x[rows] * self.weights[expert])
+        return made
+
+
+def test_a_loop_over_the_experts_that_were_hit_goes_through_all_of_them() -> None:
+    x = torch.tensor([[1.0], [2.0], [3.0], [-4.0]])
+    module = Experts()
+    with torch.no_grad():
+        traced = exported(module, torch.ones(3, 1))
+        assert traced(x=x).tolist() == module(x).tolist() == [[2], [4], [6], [-4]]
+
+
+def test_what_was_found_is_a_tensor_for_all_but_a_loop() -> None:
+    class Counting(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            found = (x[0] > 0).nonzero()
+            return torch.cat(
+                [x[:, found[0, 0], None], torch.squeeze(found, 1)[:1] + x[:, :1], found.float()[:1] + x[:, :1]], 1
+            )
+
+    x = torch.tensor([[0.0, 1.0], [5.0, 6.0]])
+    assert exported(Counting(), x)(x=x).tolist() == Counting()(x).tolist()
+
+
+def test_a_scan_that_a_model_forgoes_for_exports_is_traced_as_a_few_steps() -> None:
+    """As in Mamba, which else is written out token by token."""
+    traced = exported(Scanning(), torch.rand(2, 33))
+    x = torch.rand(5, 33)
+    assert torch.allclose(traced(x=x), x.cumsum(1), atol=1e-5)
+    assert sum(node.op == "call_function" for node in traced.graph.nodes) < 100
+    assert is_torchdynamo_exporting() is False
+    from torch._higher_order_ops.associative_scan import associative_scan
+
+    assert associative_scan.__module__.startswith("torch")
+
+
+def is_torchdynamo_exporting() -> bool:
+    return torch.compiler.is_exporting()
+
+
+class Scanning(torch.nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        from torch._higher_order_ops.associative_scan import associative_scan
+
+        if torch.compiler.is_compiling() and not is_torchdynamo_exporting():
+            return associative_scan(lambda left, right: (left[0] + right[0],), (x,), dim=1, combine_mode="generic")[0]
+        total, totals = torch.zeros_like(x[:, 0]), []
+        for place in range(x.shape[1]):
+            total = total + x[:, place]
+            totals.append(total)
+        return torch.stack(totals, 1)
