@@ -41,10 +41,12 @@ UPSTREAM = {
     " it reads short texts otherwise than long ones.",
     "BiT": "its convolutions standardize their weights at each call, and NNCF finds no constant ones in ONNX.",
     "Falcon": "torchao's integer tensors have no transpose as Falcon's own linear layers write it (weight.T).",
-    "Mamba": "torchao's integer tensors have no product as it writes it.",
+    "Mamba": "torchao's integer tensors have no product as its code writes it.",
     "ALIGN": DYING,
     "MobileViT v2": DYING,
     "PP-LCNet": DYING,
+    "HGNet V2": DYING,
+    "NeoMME": "torchao's integer tensors have no product as its code writes it.",
     "Reformer": "it loops over the rows of a batch, and asks the data which positions and hashes there are.",
     "SigLIP 2": "its code resizes positions row by row, by sizes that the data tell.",
 }
