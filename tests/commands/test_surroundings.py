@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
@@ -74,6 +75,32 @@ def test_a_plugin_that_cannot_be_imported_is_listed_with_its_reason_beside_the_o
     assert done.returncode == 0, done.stderr
     assert "The backend 'broken' (no_such_module) cannot be imported" in done.stdout
     assert re.search(r"onnxruntime +yes", done.stdout)
+
+
+@pytest.mark.slow
+def test_a_third_partys_task_is_one_entry_point_and_judges_as_the_page_says(
+    optibench: Optibench, tiny_classifier: Path, reviews: Path, tmp_path: Path
+) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "tasks.md").read_text()
+    (program,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    (known,) = re.findall(r"```toml\n\[project.entry-points.\"(.*?)\"\]\n(.*?) = \"(.*?)\"\n```", page)
+    group, name, module = known
+    (tmp_path / f"{module}.py").write_text(program)
+    info = tmp_path / "stars-1.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: stars\nVersion: 1\n")
+    (info / "entry_points.txt").write_text(f"[{group}]\n{name} = {module}\n")
+    done = optibench(
+        "compare", tiny_classifier, "--task", name, "--dataset", reviews, "--columns", "label=verdict", "--json",
+        "--backends", "onnxruntime", "--precisions", "fp32", "--rounds", "1", "--budget", "3s", "--length", "16",
+        "--out", tmp_path / "run", env={"PYTHONPATH": str(tmp_path)},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    cases = json.loads(done.stdout)["cases"]
+    assert {tuple(score["metric"] for score in case["scores"]) for case in cases} == {("nearness", "accuracy", "f1")}
+    for case in cases:
+        near, right, _ = (score["value"] for score in case["scores"])
+        assert near == pytest.approx(1 - (1 - right) / 4), "of two classes, a wrong one is off by one"
 
 
 def test_a_width_that_is_no_number_is_passed_over(
