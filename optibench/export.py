@@ -172,7 +172,7 @@ def export(
         attention = onnx_attention.own_attention() if way.own_attention else nullcontext()
         length = fixed_length.length_for(model)
         filled = fixed_length.filled_up(module, traced, length) if way.one_length else nullcontext()
-        another = not _generates(model) and _reads_text(model) and not way.one_length
+        another = way != _ways(model, form)[-1] and not _generates(model)
         tried = _tried_early(module, form, _second_batch(model, samples, SECOND_LENGTH)) if another else nullcontext()
         with torch.no_grad(), filled, tried, traceable(module, traced), attention:
             made = exporter.export(module, dict(traced), config)
@@ -198,6 +198,7 @@ def _tried_early(module: Any, form: str, batch: Arrays) -> Iterator[None]:
     from optibench.checkpoint import accepted, tensors_in_order
 
     own, given, wanted = torch.export.export, accepted(module, batch), _right_answers(module, batch)
+    what = f"What is traced for the {form} export"
 
     def traced(*args: Any, **settings: Any) -> Any:
         program = own(*args, **settings)
@@ -206,10 +207,8 @@ def _tried_early(module: Any, form: str, batch: Arrays) -> Iterator[None]:
         try:
             found = [output.float().numpy() for output in tensors_in_order(run(**given))]
         except Exception as error:
-            raise CaseFailed(
-                f"What is traced runs only on the shape it was traced with: {first_line(error)}"
-            ) from error
-        _compare("What is traced", found, wanted, batch)
+            raise CaseFailed(f"{what} runs only on the shape it was traced with: {first_line(error)}") from error
+        _compare(what, found, wanted, batch)
         return program
 
     torch.export.export = traced

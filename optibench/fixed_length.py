@@ -12,10 +12,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+from optibench.tasks.base import LONGEST
 from optibench.values import Model
-
-LONGEST = 512
-"""Tokens at which tasks cut their texts."""
 
 
 def length_for(model: Model) -> int:

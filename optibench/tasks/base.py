@@ -69,6 +69,10 @@ def row_numbers(task: Any, rows: Sequence[Mapping[str, Any]], inputs: int) -> li
     return [number for number in numbers(rows) for _ in range(each)]
 
 
+LONGEST = 512
+"""Tokens at which texts are cut."""
+
+
 class Task(Protocol):
     """The contract of a task module. Optional: ``INPUT`` and ``GENERATIVE`` (below), ``WHOLE`` (roles whose value may
     be a list or an object), ``GROUP`` (a role whose equal values keep rows together when data are split),
@@ -161,7 +165,7 @@ def tokenized(tokenizer: Any, text: str, pair: str | None, model: Model) -> dict
     """One text (or pair) as the tokenizer's arrays, cut at the model's positions (512 where none are known)."""
     import numpy as np
 
-    most = min(model.max_length or 512, 512)
+    most = min(model.max_length or LONGEST, LONGEST)
     if pair is not None:  # calibration cuts short, but the separators need their room
         most = max(most, tokenizer.num_special_tokens_to_add(pair=True) + 1)
     encoded = tokenizer(text, pair, truncation=True, max_length=most)
